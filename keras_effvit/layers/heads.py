@@ -1,0 +1,29 @@
+"""Multi-head softmax attention as plain functions.
+
+Legend: `b` batch (or batch * windows), `n m` queries and keys, `heads`, `d` channels of a head.
+"""
+
+from keras import ops
+
+
+def split_heads(x, heads: int):
+    """(b, n, heads * d) -> (b, heads, n, d)."""
+    tokens, channels = ops.shape(x)[1:]
+    return ops.transpose(ops.reshape(x, (-1, tokens, heads, channels // heads)), (0, 2, 1, 3))
+
+
+def merge_heads(x):
+    """(b, heads, n, d) -> (b, n, heads * d)."""
+    _, heads, tokens, width = ops.shape(x)
+    return ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (-1, tokens, heads * width))
+
+
+def attention_weights(q, k, bias=None):
+    """`softmax(q k^T / sqrt(d) + bias)` of (b, heads, n, d) and (b, heads, m, d) -> (b, heads, n, m)."""
+    scores = ops.matmul(q * q.shape[-1] ** -0.5, ops.transpose(k, (0, 1, 3, 2)))
+    return ops.softmax(scores if bias is None else scores + bias, axis=-1)
+
+
+def attend(q, k, v, bias=None):
+    """Softmax attention of split heads -> (b, heads, n, d)."""
+    return ops.matmul(attention_weights(q, k, bias), v)

@@ -1,0 +1,55 @@
+"""The feed-forward network of a transformer block, on tokens or maps."""
+
+import keras
+
+from keras_effvit.layers.activations import gelu
+from keras_effvit.layers.conv import PaddedDepthwiseConv2D
+from keras_effvit.layers.initializers import LINEAR, conv_uniform
+from keras_effvit.layers.registration import serializable
+
+
+def linear(units: int, name: str, *, use_bias: bool = True) -> keras.layers.Dense:
+    """A linear layer over the channels with the initial values of the papers."""
+    return keras.layers.Dense(units, use_bias=use_bias, kernel_initializer=LINEAR, name=name)
+
+
+@serializable
+class Mlp(keras.layers.Layer):
+    """Linear, GELU, linear; with `depthwise`, a 3x3 depthwise convolution before the GELU (PVTv2, LVT).
+
+    Args:
+        expansion: hidden channels over input channels.
+        depthwise: insert the convolution; the input must then be a map.
+
+    Example:
+        >>> Mlp(expansion=4)(keras.ops.ones((1, 49, 32))).shape
+        (1, 49, 32)
+    """
+
+    def __init__(self, expansion: int = 4, *, depthwise: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        self.expansion = expansion
+        self.depthwise = depthwise
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        hidden = (*input_shape[:-1], channels * self.expansion)
+        self.fc1 = linear(hidden[-1], "fc1")
+        self.fc1.build(input_shape)
+        if self.depthwise:
+            self.conv = PaddedDepthwiseConv2D(3, depthwise_initializer=conv_uniform(depthwise=True), name="conv")
+            self.conv.build(hidden)
+        self.fc2 = linear(channels, "fc2")
+        self.fc2.build(hidden)
+
+    def call(self, inputs):
+        x = self.fc1(inputs)
+        if self.depthwise:
+            x = self.conv(x)
+        return self.fc2(gelu(x))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "expansion": self.expansion, "depthwise": self.depthwise}
