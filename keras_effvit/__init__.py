@@ -8,10 +8,24 @@ from keras_effvit.models import (
     list_models,
     model_info,
 )
+from keras_effvit.models.efficientvit_b import EfficientViTB0, EfficientViTB1, EfficientViTB2, EfficientViTB3
+from keras_effvit.models.efficientvit_base import EfficientViTBase
+from keras_effvit.models.lightvit import LightViTBase, LightViTSmall, LightViTTiny
+from keras_effvit.models.lvt import LVT, LVTLarge
 from keras_effvit.models.sepvit import SepViTBase, SepViTLite, SepViTSmall, SepViTTiny
 from keras_effvit.preprocessing import decode_predictions, preprocess_input
 
 __all__ = [
+    "EfficientViTB0",
+    "EfficientViTB1",
+    "EfficientViTB2",
+    "EfficientViTB3",
+    "EfficientViTBase",
+    "LVT",
+    "LVTLarge",
+    "LightViTBase",
+    "LightViTSmall",
+    "LightViTTiny",
     "ModelInfo",
     "SepViTBase",
     "SepViTLite",

@@ -7,16 +7,28 @@ from keras_effvit.layers.registration import serializable
 
 
 def drop_path(x, rate: float, seed):
-    """Zeroes whole samples with probability `rate` and scales the others so that the expectation is `x`."""
+    """Zeroes whole samples with probability `rate` and scales the others so that the expectation is `x`.
+
+    Args:
+        x: a tensor, or several that share the batch; a sample is dropped from all of them.
+        rate: probability of dropping a sample.
+        seed: an integer or a `keras.random.SeedGenerator`.
+    """
     keep = 1.0 - rate
-    shape = (ops.shape(x)[0],) + (1,) * (len(x.shape) - 1)
-    mask = ops.floor(keep + keras.random.uniform(shape, dtype="float32", seed=seed))
-    return x * ops.cast(mask / keep, x.dtype)
+    batch = ops.shape(keras.tree.flatten(x)[0])[0]
+    mask = ops.floor(keep + keras.random.uniform((batch,), dtype="float32", seed=seed)) / keep
+
+    def scale(y):
+        return y * ops.cast(ops.reshape(mask, (-1, *(1,) * (len(y.shape) - 1))), y.dtype)
+
+    return keras.tree.map_structure(scale, x)
 
 
 @serializable
 class DropPath(keras.layers.Layer):
     """Drops a residual branch per sample while training (stochastic depth, Huang et al. 2016).
+
+    A branch of several tensors, such as a map and the tokens beside it, is given as a list and dropped as one.
 
     Args:
         rate: probability of dropping a sample's branch, in [0, 1).

@@ -6,6 +6,12 @@ Legend: `b` batch (or batch * windows), `n m` queries and keys, `heads`, `d` cha
 from keras import ops
 
 
+def check_heads(channels: int, heads: int) -> None:
+    """Raises ValueError unless the channels split evenly over the heads."""
+    if channels % heads:
+        raise ValueError(f"`num_heads` must divide the channels. Received: num_heads={heads}, channels={channels}")
+
+
 def split_heads(x, heads: int):
     """(b, n, heads * d) -> (b, heads, n, d)."""
     tokens, channels = ops.shape(x)[1:]
@@ -21,6 +27,8 @@ def merge_heads(x):
 def attention_weights(q, k, bias=None):
     """`softmax(q k^T / sqrt(d) + bias)` of (b, heads, n, d) and (b, heads, m, d) -> (b, heads, n, m)."""
     scores = ops.matmul(q * q.shape[-1] ** -0.5, ops.transpose(k, (0, 1, 3, 2)))
+    if scores.shape[-1] == 1:
+        return ops.ones_like(scores)  # what softmax says of a single key, without Keras' warning about it
     return ops.softmax(scores if bias is None else scores + bias, axis=-1)
 
 

@@ -2,8 +2,15 @@
 
 import keras
 
-# The reference cuts its normal at +-2 *absolute*, a hundred standard deviations away: a plain normal.
-LINEAR = keras.initializers.RandomNormal(stddev=0.02)
+# Functions, not constants: an initialiser that two layers share draws the same numbers for both.
+
+
+def narrow_normal() -> keras.initializers.Initializer:
+    """Normal with deviation 0.02, for linear layers, tokens and tables.
+
+    The authors cut it at +-2 *absolute*, a hundred deviations away, which is no cut at all.
+    """
+    return keras.initializers.RandomNormal(stddev=0.02)
 
 
 def conv_fan_out() -> keras.initializers.Initializer:

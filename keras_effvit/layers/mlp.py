@@ -4,13 +4,15 @@ import keras
 
 from keras_effvit.layers.activations import gelu
 from keras_effvit.layers.conv import PaddedDepthwiseConv2D
-from keras_effvit.layers.initializers import LINEAR, conv_uniform
+from keras_effvit.layers.initializers import conv_uniform, narrow_normal
 from keras_effvit.layers.registration import serializable
 
 
-def linear(units: int, name: str, *, use_bias: bool = True) -> keras.layers.Dense:
-    """A linear layer over the channels with the initial values of the papers."""
-    return keras.layers.Dense(units, use_bias=use_bias, kernel_initializer=LINEAR, name=name)
+def linear(units: int, name: str, *, use_bias: bool = True, kernel_initializer=None) -> keras.layers.Dense:
+    """A linear layer over the channels, by default with the initial values of the papers."""
+    return keras.layers.Dense(
+        units, use_bias=use_bias, kernel_initializer=kernel_initializer or narrow_normal(), name=name
+    )
 
 
 @serializable
@@ -34,12 +36,13 @@ class Mlp(keras.layers.Layer):
     def build(self, input_shape):
         channels = input_shape[-1]
         hidden = (*input_shape[:-1], channels * self.expansion)
-        self.fc1 = linear(hidden[-1], "fc1")
+        # Around the depthwise convolution the authors' linear layers are 1x1 convolutions, and start as such.
+        self.fc1 = linear(hidden[-1], "fc1", kernel_initializer=conv_uniform() if self.depthwise else None)
         self.fc1.build(input_shape)
         if self.depthwise:
             self.conv = PaddedDepthwiseConv2D(3, depthwise_initializer=conv_uniform(depthwise=True), name="conv")
             self.conv.build(hidden)
-        self.fc2 = linear(channels, "fc2")
+        self.fc2 = linear(channels, "fc2", kernel_initializer=conv_uniform() if self.depthwise else None)
         self.fc2.build(hidden)
 
     def call(self, inputs):

@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from keras_effvit.layers.activations import gelu
-from keras_effvit.layers.heads import attend, attention_weights, merge_heads, split_heads
+from keras_effvit.layers.heads import attend, attention_weights, check_heads, merge_heads, split_heads
 from keras_effvit.layers.initializers import conv_uniform
 from keras_effvit.layers.mlp import linear
 from keras_effvit.layers.norm import BLOCK_EPSILON, LayerNorm
@@ -18,12 +18,6 @@ from keras_effvit.layers.registration import serializable
 from keras_effvit.layers.windows import pad_to_windows, window_grid, window_merge, window_partition
 
 WindowToken = Literal["learnable", "zero", "avg_pool", "depthwise_conv"]
-
-
-def check_heads(channels: int, heads: int) -> None:
-    """Raises ValueError unless the channels split evenly over the heads."""
-    if channels % heads:
-        raise ValueError(f"`num_heads` must divide the channels. Received: num_heads={heads}, channels={channels}")
 
 
 def mix_windows(q, k, pixels, heads: int):
@@ -41,6 +35,8 @@ def mix_windows(q, k, pixels, heads: int):
         The mixed pixels, (b * n, p, c).
     """
     n, c = q.shape[1:]
+    if n == 1:
+        return pixels  # a window alone attends to itself with weight 1
     p = pixels.shape[1]
     weights = attention_weights(split_heads(q, heads), split_heads(k, heads))
     values = ops.transpose(ops.reshape(pixels, (-1, p, heads, c // heads)), (0, 2, 1, 3))

@@ -48,6 +48,7 @@ def assemble(family: Family, spec: ModelSpec, **options: Any) -> keras.Model:
         if not isinstance(outputs, dict):
             outputs = _predictions(outputs, options["classifier_activation"])
     else:
+        _check_no_box(encoding)
         outputs = _pool(family.finish(encoding, spec), options["pooling"])
     return _finish_model(image, outputs, spec, options)
 
@@ -67,6 +68,7 @@ def assemble_backbone(
         ValueError: for an option that makes no sense or a level the network does not have.
     """
     image, encoding = _encode(family, spec, options)
+    _check_no_box(encoding)
     available = list(encoding.maps)
     chosen = available if levels is None else list(levels)
     if not chosen or not set(chosen) <= set(available):
@@ -81,6 +83,11 @@ def _check_head(options: dict[str, Any]) -> None:
         raise ValueError(f"`classes` must be a positive integer. Received: classes={classes!r}")
     if pooling not in (None, "avg", "max"):
         raise ValueError(f'`pooling` must be None, "avg" or "max". Received: pooling={pooling!r}')
+
+
+def _check_no_box(encoding: Encoding) -> None:
+    if encoding.box is not None:
+        raise ValueError("`training_outputs=True` needs the head, which tells the box. Received: a model without it")
 
 
 def _encode(family: Family, spec: ModelSpec, options: dict[str, Any]) -> tuple[Any, Encoding]:
@@ -142,8 +149,8 @@ def _pool(x: Any, pooling: str | None) -> Any:
 
 
 def _finish_model(image: Any, outputs: Any, spec: ModelSpec, options: dict[str, Any]) -> keras.Model:
-    inputs = image if options["input_tensor"] is None else keras.utils.get_source_inputs(image)
-    model = keras.Model(inputs, outputs, name=options["name"] or spec.id)
+    inputs = keras.utils.get_source_inputs(image)
+    model = keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=options["name"] or spec.id)
     if options["weights"] is not None:
         _load(model, options["weights"])
     return model

@@ -5,26 +5,38 @@ and nothing else. They are counted in the graph TensorFlow really runs, so that 
 """
 
 import math
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
 
 
+def _sides(tensor: tf.Tensor) -> list[int]:
+    sides = tensor.shape.as_list()
+    if None in sides:
+        raise ValueError(f"Cannot count the MACs of a tensor of unknown shape: {tensor.name} of {sides}")
+    return [side for side in sides if side is not None]
+
+
+def _size(tensor: tf.Tensor) -> int:
+    return math.prod(_sides(tensor))
+
+
 def _conv2d(op: tf.Operation) -> int:
-    kernel = op.inputs[1].shape.as_list()  # height, width, inputs of a group, filters
-    return op.outputs[0].shape.num_elements() * math.prod(kernel[:3])
+    *taps_and_inputs, _ = _sides(op.inputs[1])  # rows, columns, inputs of a group, filters
+    return _size(op.outputs[0]) * math.prod(taps_and_inputs)
 
 
 def _depthwise(op: tf.Operation) -> int:
     # A dilated convolution runs on a padded rearrangement of the map; its true output follows the way back.
     after = [user for user in op.outputs[0].consumers() if user.type == "BatchToSpaceND"]
     output = after[0].outputs[0] if after else op.outputs[0]
-    return output.shape.num_elements() * math.prod(op.inputs[1].shape.as_list()[:2])
+    return _size(output) * math.prod(_sides(op.inputs[1])[:2])
 
 
 def _matmul(op: tf.Operation) -> int:
     transposed = op.get_attr("transpose_a" if op.type == "MatMul" else "adj_x")
-    return op.outputs[0].shape.num_elements() * op.inputs[0].shape[-2 if transposed else -1]
+    return _size(op.outputs[0]) * _sides(op.inputs[0])[-2 if transposed else -1]
 
 
 _COUNTERS = {
@@ -34,7 +46,8 @@ _COUNTERS = {
     "BatchMatMul": _matmul,
     "BatchMatMulV2": _matmul,
 }
-_UNCOUNTABLE = {"Einsum", "Conv3D", "Conv2DBackpropInput", "PartitionedCall", "StatefulPartitionedCall", "While"}
+_CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
+_UNCOUNTABLE = {"Einsum", "Conv3D", "Conv2DBackpropInput", "While", "If"}
 
 
 def count_macs(model: keras.Model, input_shape: tuple[int, int, int] | None = None) -> int:
@@ -60,10 +73,19 @@ def count_macs(model: keras.Model, input_shape: tuple[int, int, int] | None = No
         raise ValueError(f"`input_shape` is needed to count the MACs of a model of any size. Received: {shape}")
     function = tf.function(lambda image: model(image, training=False))
     graph = function.get_concrete_function(tf.TensorSpec((1, *shape), model.inputs[0].dtype)).graph
-    total = 0
+    return sum(_cost(op) for op in _operations(graph))
+
+
+def _operations(graph: tf.Graph) -> Iterator[tf.Operation]:
+    """Every operator, those of called functions too: Keras compiles grouped convolutions as functions of their own."""
     for op in graph.get_operations():
-        if op.type in _UNCOUNTABLE:
-            raise ValueError(f"Cannot count the MACs of operator {op.type} ({op.name})")
-        if op.type in _COUNTERS:
-            total += _COUNTERS[op.type](op)
-    return total
+        if op.type in _CALLS:
+            yield from _operations(graph._get_function(op.get_attr("f").name).graph)
+        else:
+            yield op
+
+
+def _cost(op: tf.Operation) -> int:
+    if op.type in _UNCOUNTABLE:
+        raise ValueError(f"Cannot count the MACs of operator {op.type} ({op.name})")
+    return _COUNTERS[op.type](op) if op.type in _COUNTERS else 0

@@ -161,7 +161,7 @@ def list_models(pattern: str = "*") -> list[str]:
     return [name for name in _variants if re.match(fnmatch.translate(pattern), name)]
 
 
-def create_model(name: str, **options: Any) -> keras.Model:
+def create_model(name: str, /, **options: Any) -> keras.Model:
     """Creates a model by its name in the registry.
 
     Args:
@@ -182,6 +182,7 @@ def create_model(name: str, **options: Any) -> keras.Model:
 
 def create_backbone(
     name: str,
+    /,
     input_shape: tuple[int | None, int | None, int] | None = None,
     levels: tuple[str, ...] | None = None,
     *,
@@ -202,7 +203,7 @@ def create_backbone(
 
     Example:
         >>> pyramid = create_backbone("lightvit_tiny", (256, 320, 3), levels=("P3", "P5"))
-        >>> {level: shape[1:] for level, shape in pyramid.output_shape.items()}
+        >>> {level: map.shape[1:] for level, map in pyramid(numpy.zeros((1, 256, 320, 3))).items()}
         {'P3': (32, 40, 64), 'P5': (8, 10, 256)}
     """
     entry = _find(name)
