@@ -1,12 +1,13 @@
 """Every layer of the package, usable in anyone's own model."""
 
-from keras_effvit.layers.activations import HardSwish, gelu, hard_swish, hard_swish_lowering
+from keras_effvit.layers.activations import HardSwish, gelu, hard_swish
 from keras_effvit.layers.atrous_attention import AtrousDepthwiseConv2D, RecursiveAtrousSelfAttention
 from keras_effvit.layers.bidim_ffn import BiDimensionalAttention, BiDimensionalFFN
 from keras_effvit.layers.class_attention import ClassAttention, ClassAttentionBlock, ClassToken, TokenHeads
 from keras_effvit.layers.conv import (
     ConditionalPositionEncoding,
     ConvNormAct,
+    GroupedLinear,
     OverlapPatchEmbedding,
     PaddedConv2D,
     PaddedDepthwiseConv2D,
@@ -21,6 +22,7 @@ from keras_effvit.layers.global_attention import (
 )
 from keras_effvit.layers.global_tokens import GlobalTokens, JointAveragePooling, joint_mean
 from keras_effvit.layers.linear_attention import LinearAttention, MultiScaleLinearAttention, relu_linear_attention
+from keras_effvit.layers.lowering import lowering
 from keras_effvit.layers.mbconv import DownsamplingShortcut, DSConv, MBConv
 from keras_effvit.layers.mix_token import MixToken, UnmixTokens
 from keras_effvit.layers.mlp import Mlp
@@ -51,6 +53,7 @@ __all__ = [
     "GlobalAggregation",
     "GlobalBroadcast",
     "GlobalTokens",
+    "GroupedLinear",
     "GroupedSelfAttention",
     "HardSwish",
     "JointAveragePooling",
@@ -75,10 +78,10 @@ __all__ = [
     "fold",
     "gelu",
     "hard_swish",
-    "hard_swish_lowering",
     "joint_mean",
     "relu_linear_attention",
     "unfold",
+    "lowering",
     "window_merge",
     "window_partition",
 ]

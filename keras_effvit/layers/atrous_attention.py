@@ -14,7 +14,7 @@ from keras_effvit.layers.heads import attend, check_heads, merge_heads, split_he
 from keras_effvit.layers.initializers import conv_fan_out
 from keras_effvit.layers.mlp import linear
 from keras_effvit.layers.norm import LayerNorm
-from keras_effvit.layers.registration import serializable
+from keras_effvit.layers.registration import Composite, serializable
 
 MOST_RECURSIONS = 4
 
@@ -82,7 +82,7 @@ class AtrousDepthwiseConv2D(PaddedDepthwiseConv2D):
 
 
 @serializable
-class RecursiveAtrousSelfAttention(keras.layers.Layer):
+class RecursiveAtrousSelfAttention(Composite):
     """Self-attention on a map, with atrous queries, reduced keys and values, and recursion (LVT's RASA).
 
     With `recursion=1, dilations=None` it is the spatial-reduction attention of PVT.

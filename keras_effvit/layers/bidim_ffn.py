@@ -6,14 +6,13 @@ Legend: `b` batch, `h w` map, `t` tokens, `c` channels, `r` the reduction. Paper
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-import keras
 from keras import ops
 
 from keras_effvit.layers.activations import gelu
 from keras_effvit.layers.global_tokens import joint_mean
 from keras_effvit.layers.mlp import Mlp, linear
 from keras_effvit.layers.norm import LayerNorm
-from keras_effvit.layers.registration import serializable
+from keras_effvit.layers.registration import Composite, serializable
 
 Gate = Literal["channel", "spatial", "local_spatial"]
 
@@ -34,7 +33,7 @@ def _beside(x, other):
 
 
 @serializable
-class BiDimensionalAttention(keras.layers.Layer):
+class BiDimensionalAttention(Composite):
     """Scales every channel by what the whole image holds, and every position by what it and the image hold.
 
     Args:
@@ -112,7 +111,7 @@ class BiDimensionalAttention(keras.layers.Layer):
 
 
 @serializable
-class BiDimensionalFFN(keras.layers.Layer):
+class BiDimensionalFFN(Composite):
     """An MLP whose output is scaled by bi-dimensional attention, on a map and the tokens beside it.
 
     Args:
@@ -143,17 +142,17 @@ class BiDimensionalFFN(keras.layers.Layer):
         self.expansion = expansion
         self.reduction = reduction
         self.gates = check_gates(gates)
-        self.mlp = Mlp(expansion, name="mlp")
-        self.attention = BiDimensionalAttention(reduction, gates=self.gates, name="gate") if self.gates else None
 
     def build(self, pixels_shape, tokens_shape=None):
+        self.mlp = Mlp(self.expansion, name="mlp")
         self.mlp.build(pixels_shape)
-        if self.attention is not None:
+        if self.gates:
+            self.attention = BiDimensionalAttention(self.reduction, gates=self.gates, name="gate")
             self.attention.build(pixels_shape, tokens_shape)
 
     def call(self, pixels, tokens=None):
         streams = [self.mlp(x) for x in (pixels, tokens) if x is not None]
-        if self.attention is not None:
+        if self.gates:
             return self.attention(*streams)
         return streams[0] if tokens is None else tuple(streams)
 

@@ -11,7 +11,7 @@ from keras_effvit.layers.heads import attend, check_heads, merge_heads, split_he
 from keras_effvit.layers.initializers import narrow_normal
 from keras_effvit.layers.mlp import Mlp, linear
 from keras_effvit.layers.norm import LayerNorm
-from keras_effvit.layers.registration import serializable
+from keras_effvit.layers.registration import Composite, serializable
 
 #: What the most certain of the other tokens adds to the class token's logits.
 AUXILIARY_WEIGHT = 0.5
@@ -41,7 +41,7 @@ class ClassToken(keras.layers.Layer):
 
 
 @serializable
-class ClassAttention(keras.layers.Layer):
+class ClassAttention(Composite):
     """What the first token learns from all tokens, itself among them: attention with a single query.
 
     Args:
@@ -79,7 +79,7 @@ class ClassAttention(keras.layers.Layer):
 
 
 @serializable
-class ClassAttentionBlock(keras.layers.Layer):
+class ClassAttentionBlock(Composite):
     """Class attention and an MLP for the class token; the other tokens pass unchanged.
 
     Args:
@@ -120,7 +120,7 @@ class ClassAttentionBlock(keras.layers.Layer):
 
 
 @serializable
-class TokenHeads(keras.layers.Layer):
+class TokenHeads(Composite):
     """Class logits from the class token and auxiliary logits from every other token.
 
     Args:

@@ -10,8 +10,9 @@ import keras
 from keras import ops
 
 from keras_effvit.layers.initializers import conv_fan_out
+from keras_effvit.layers.lowering import chosen
 from keras_effvit.layers.norm import LayerNorm, batch_norm
-from keras_effvit.layers.registration import serializable
+from keras_effvit.layers.registration import Composite, serializable
 
 
 class _SymmetricPadding:
@@ -80,8 +81,80 @@ class PaddedDepthwiseConv2D(_SymmetricPadding, keras.layers.DepthwiseConv2D):
     """
 
 
+def strided_shape(shape, strides: int, filters: int | None):
+    """Shape of a map after a padded convolution; depthwise, it keeps its channels."""
+    batch, height, width, channels = shape
+    height, width = (None if side is None else -(-side // strides) for side in (height, width))
+    return batch, height, width, filters or channels
+
+
+def grouped_linear(x, kernel):
+    """A linear layer inside each group of channels, in the lowering that is chosen.
+
+    Args:
+        x: a map, (b, h, w, groups * d).
+        kernel: that of a 1x1 convolution in groups, (1, 1, d, filters).
+
+    Returns:
+        The map with `filters` channels.
+    """
+    if chosen("grouped") == "convolution":
+        return ops.conv(x, kernel, data_format="channels_last")
+    _, height, width, channels = ops.shape(x)
+    _, _, d, filters = kernel.shape
+    groups = channels // d
+    matrices = ops.transpose(ops.reshape(kernel, (d, groups, filters // groups)), (1, 0, 2))
+    pixels = ops.transpose(ops.reshape(x, (-1, groups, d)), (1, 0, 2))
+    y = ops.transpose(ops.matmul(pixels, matrices), (1, 0, 2))
+    return ops.reshape(y, (-1, height, width, filters))
+
+
 @serializable
-class ConvNormAct(keras.layers.Layer):
+class GroupedLinear(keras.layers.Layer):
+    """A linear layer inside each group of channels, without bias: a 1x1 convolution in groups.
+
+    Args:
+        group_size: channels of a group; must divide the channels, which stay as many.
+        kernel_initializer: of the kernel.
+
+    Raises:
+        ValueError: when built on channels that `group_size` does not divide.
+
+    Example:
+        >>> GroupedLinear(16)(keras.ops.ones((1, 14, 14, 64))).shape
+        (1, 14, 14, 64)
+    """
+
+    def __init__(self, group_size: int, *, kernel_initializer="glorot_uniform", **kwargs):
+        super().__init__(**kwargs)
+        self.group_size = group_size
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        if channels % self.group_size:
+            raise ValueError(
+                f"`group_size` must divide the channels. Received: group_size={self.group_size}, channels={channels}"
+            )
+        shape = (1, 1, self.group_size, channels)
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer=self.kernel_initializer)
+
+    def call(self, inputs):
+        return grouped_linear(inputs, self.kernel)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "group_size": self.group_size,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+
+
+@serializable
+class ConvNormAct(Composite):
     """Convolution, optional batch normalisation, optional activation.
 
     Args:
@@ -117,32 +190,23 @@ class ConvNormAct(keras.layers.Layer):
         self.kernel_size = kernel_size
         self.strides = strides
         self.use_bias = use_bias
+        self.use_norm = use_norm
         self.zero_norm = zero_norm
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.activation = keras.activations.get(activation)
-        if filters is None:
-            self.conv = PaddedDepthwiseConv2D(
-                kernel_size,
-                strides=strides,
-                use_bias=use_bias,
-                depthwise_initializer=self.kernel_initializer,
-                name="conv",
-            )
-        else:
-            self.conv = PaddedConv2D(
-                filters,
-                kernel_size,
-                strides=strides,
-                use_bias=use_bias,
-                kernel_initializer=self.kernel_initializer,
-                name="conv",
-            )
-        self.norm = batch_norm(zero=zero_norm) if use_norm else None
 
     def build(self, input_shape):
+        shared = {"strides": self.strides, "use_bias": self.use_bias, "name": "conv"}
+        if self.filters is None:
+            self.conv = PaddedDepthwiseConv2D(self.kernel_size, depthwise_initializer=self.kernel_initializer, **shared)
+        else:
+            self.conv = PaddedConv2D(
+                self.filters, self.kernel_size, kernel_initializer=self.kernel_initializer, **shared
+            )
         self.conv.build(input_shape)
+        self.norm = batch_norm(zero=self.zero_norm) if self.use_norm else None
         if self.norm is not None:
-            self.norm.build(self.conv.compute_output_shape(input_shape))
+            self.norm.build(self.compute_output_shape(input_shape))
 
     def call(self, inputs, training=False):
         x = self.conv(inputs)
@@ -151,7 +215,7 @@ class ConvNormAct(keras.layers.Layer):
         return self.activation(x)
 
     def compute_output_shape(self, input_shape):
-        return self.conv.compute_output_shape(input_shape)
+        return strided_shape(input_shape, self.strides, self.filters)
 
     def get_config(self):
         return {
@@ -160,7 +224,7 @@ class ConvNormAct(keras.layers.Layer):
             "kernel_size": self.kernel_size,
             "strides": self.strides,
             "use_bias": self.use_bias,
-            "use_norm": self.norm is not None,
+            "use_norm": self.use_norm,
             "zero_norm": self.zero_norm,
             "activation": keras.activations.serialize(self.activation),
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
@@ -168,7 +232,7 @@ class ConvNormAct(keras.layers.Layer):
 
 
 @serializable
-class OverlapPatchEmbedding(keras.layers.Layer):
+class OverlapPatchEmbedding(Composite):
     """A strided convolution whose kernel overlaps its neighbours', then layer normalisation.
 
     SepViT section 3.1 and LVT section 3 open every stage with it.
@@ -188,18 +252,20 @@ class OverlapPatchEmbedding(keras.layers.Layer):
         self.dim = dim
         self.kernel_size = kernel_size
         self.strides = strides
-        self.proj = PaddedConv2D(dim, kernel_size, strides=strides, kernel_initializer=conv_fan_out(), name="proj")
-        self.norm = LayerNorm(name="norm")
 
     def build(self, input_shape):
+        self.proj = PaddedConv2D(
+            self.dim, self.kernel_size, strides=self.strides, kernel_initializer=conv_fan_out(), name="proj"
+        )
         self.proj.build(input_shape)
-        self.norm.build(self.proj.compute_output_shape(input_shape))
+        self.norm = LayerNorm(name="norm")
+        self.norm.build(self.compute_output_shape(input_shape))
 
     def call(self, inputs):
         return self.norm(self.proj(inputs))
 
     def compute_output_shape(self, input_shape):
-        return self.proj.compute_output_shape(input_shape)
+        return strided_shape(input_shape, self.strides, self.dim)
 
     def get_config(self):
         return {
@@ -211,7 +277,7 @@ class OverlapPatchEmbedding(keras.layers.Layer):
 
 
 @serializable
-class ConditionalPositionEncoding(keras.layers.Layer):
+class ConditionalPositionEncoding(Composite):
     """Adds a depthwise convolution of the map to the map: position from the neighbourhood (Chu et al. 2021).
 
     Args:
@@ -225,9 +291,9 @@ class ConditionalPositionEncoding(keras.layers.Layer):
     def __init__(self, kernel_size: int = 3, **kwargs):
         super().__init__(**kwargs)
         self.kernel_size = kernel_size
-        self.proj = PaddedDepthwiseConv2D(kernel_size, depthwise_initializer=conv_fan_out(), name="proj")
 
     def build(self, input_shape):
+        self.proj = PaddedDepthwiseConv2D(self.kernel_size, depthwise_initializer=conv_fan_out(), name="proj")
         self.proj.build(input_shape)
 
     def call(self, inputs):

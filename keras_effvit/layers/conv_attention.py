@@ -12,7 +12,7 @@ from keras import ops
 from keras_effvit.layers.heads import check_heads
 from keras_effvit.layers.initializers import conv_fan_out
 from keras_effvit.layers.mlp import linear
-from keras_effvit.layers.registration import serializable
+from keras_effvit.layers.registration import Composite, serializable
 from keras_effvit.layers.windows import window_merge, window_partition
 
 POSITIONS = 9
@@ -136,7 +136,7 @@ class UnfoldedConv2D(keras.layers.Layer):
 
 
 @serializable
-class ConvolutionalSelfAttention(keras.layers.Layer):
+class ConvolutionalSelfAttention(Composite):
     """Self-attention inside overlapping 3x3 windows, whose weights and values are both convolutions (LVT's CSA).
 
     The weights of a window come from a linear layer on the mean of 2x2 pixels; the values, as in a convolution, from a

@@ -11,7 +11,7 @@ from keras import ops
 from keras_effvit.layers.heads import attend, check_heads, merge_heads, split_heads
 from keras_effvit.layers.initializers import narrow_normal
 from keras_effvit.layers.mlp import linear
-from keras_effvit.layers.registration import serializable
+from keras_effvit.layers.registration import Composite, serializable
 from keras_effvit.layers.windows import pad_to_windows, window_merge, window_partition
 
 
@@ -126,7 +126,7 @@ class GlobalAggregation(keras.layers.Layer):
 
 
 @serializable
-class GlobalBroadcast(keras.layers.Layer):
+class GlobalBroadcast(Composite):
     """Every pixel reads from a few tokens: softmax attention over the tokens' keys and values.
 
     Args:
@@ -162,7 +162,7 @@ class GlobalBroadcast(keras.layers.Layer):
 
 
 @serializable
-class LocalGlobalAttention(keras.layers.Layer):
+class LocalGlobalAttention(Composite):
     """Local window attention, global aggregation and global broadcast between two projections: LightViT's attention.
 
     Tokens gather from all pixels, then every pixel adds what it reads from the tokens to what it found in its window.

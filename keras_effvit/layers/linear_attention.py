@@ -11,10 +11,10 @@ from typing import Literal, get_args
 import keras
 from keras import ops
 
-from keras_effvit.layers.conv import ConvNormAct, PaddedConv2D, PaddedDepthwiseConv2D
+from keras_effvit.layers.conv import ConvNormAct, GroupedLinear, PaddedConv2D, PaddedDepthwiseConv2D
 from keras_effvit.layers.heads import attend
 from keras_effvit.layers.initializers import narrow_normal
-from keras_effvit.layers.registration import serializable
+from keras_effvit.layers.registration import Composite, serializable
 
 AttentionKind = Literal["linear", "softmax"]
 #: What the B series was trained with. It is zero in half precision, one more reason to calculate in float32.
@@ -76,7 +76,7 @@ def attend_map(qkv, head_dim: int, kind: AttentionKind, epsilon: float):
     return ops.reshape(ops.transpose(x, (0, 2, 1)), (-1, height, width, heads * head_dim))
 
 
-class _MapAttention(keras.layers.Layer):
+class _MapAttention(Composite):
     """What the attention layers share: their attention's options."""
 
     def __init__(self, head_dim: int, *, attention: AttentionKind, epsilon: float, **kwargs):
@@ -195,14 +195,7 @@ class MultiScaleLinearAttention(_MapAttention):
             self.kernel_size, use_bias=False, depthwise_initializer=narrow_normal(), name="aggregate_depth"
         )
         self.aggregate_depth.build((*input_shape[:-1], inner))
-        self.aggregate_point = PaddedConv2D(
-            inner,
-            1,
-            groups=inner // self.head_dim,
-            use_bias=False,
-            kernel_initializer=narrow_normal(),
-            name="aggregate_point",
-        )
+        self.aggregate_point = GroupedLinear(self.head_dim, kernel_initializer=narrow_normal(), name="aggregate_point")
         self.aggregate_point.build((*input_shape[:-1], inner))
         self.proj = ConvNormAct(channels, zero_norm=self.zero_norm, kernel_initializer=narrow_normal(), name="proj")
         self.proj.build((*input_shape[:-1], 2 * channels))

@@ -2,20 +2,19 @@
 
 from typing import Literal, get_args
 
-import keras
 from keras import ops
 
 from keras_effvit.layers.activations import hard_swish
-from keras_effvit.layers.conv import ConvNormAct
+from keras_effvit.layers.conv import ConvNormAct, strided_shape
 from keras_effvit.layers.initializers import narrow_normal
-from keras_effvit.layers.registration import serializable
+from keras_effvit.layers.registration import Composite, serializable
 
 #: Which convolutions of an MBConv batch normalisation follows. The others have a bias.
 Norms = Literal["all", "last", "none"]
 
 
 @serializable
-class DSConv(keras.layers.Layer):
+class DSConv(Composite):
     """Depthwise convolution with hard-swish, then a linear pointwise convolution, each with batch normalisation.
 
     Args:
@@ -35,25 +34,27 @@ class DSConv(keras.layers.Layer):
         self.kernel_size = kernel_size
         self.strides = strides
         self.zero_norm = zero_norm
+
+    def build(self, input_shape):
         self.depth = ConvNormAct(
             None,
-            kernel_size,
-            strides=strides,
+            self.kernel_size,
+            strides=self.strides,
             activation=hard_swish,
             kernel_initializer=narrow_normal(),
             name="depth",
         )
-        self.point = ConvNormAct(filters, zero_norm=zero_norm, kernel_initializer=narrow_normal(), name="point")
-
-    def build(self, input_shape):
         self.depth.build(input_shape)
+        self.point = ConvNormAct(
+            self.filters, zero_norm=self.zero_norm, kernel_initializer=narrow_normal(), name="point"
+        )
         self.point.build(self.depth.compute_output_shape(input_shape))
 
     def call(self, inputs, training=False):
         return self.point(self.depth(inputs, training=training), training=training)
 
     def compute_output_shape(self, input_shape):
-        return self.point.compute_output_shape(self.depth.compute_output_shape(input_shape))
+        return strided_shape(input_shape, self.strides, self.filters)
 
     def get_config(self):
         return {
@@ -66,7 +67,7 @@ class DSConv(keras.layers.Layer):
 
 
 @serializable
-class MBConv(keras.layers.Layer):
+class MBConv(Composite):
     """Inverted bottleneck with hard-swish: pointwise expansion, depthwise, linear pointwise convolution.
 
     Without any normalisation it is EfficientViT's feed-forward network with depthwise convolution. The identity is
@@ -140,9 +141,7 @@ class MBConv(keras.layers.Layer):
         return self.point(x, training=training)
 
     def compute_output_shape(self, input_shape):
-        batch, height, width, _ = input_shape
-        height, width = (None if side is None else -(-side // self.strides) for side in (height, width))
-        return batch, height, width, self.filters
+        return strided_shape(input_shape, self.strides, self.filters)
 
     def get_config(self):
         return {
@@ -157,7 +156,7 @@ class MBConv(keras.layers.Layer):
 
 
 @serializable
-class DownsamplingShortcut(keras.layers.Layer):
+class DownsamplingShortcut(Composite):
     """2x2 average pooling, then a pointwise convolution: what a strided block adds in place of the identity.
 
     An odd side is pooled to its ceiling, as the strided convolution beside it gives; the pixels that would lie
@@ -176,11 +175,15 @@ class DownsamplingShortcut(keras.layers.Layer):
         super().__init__(**kwargs)
         self.filters = filters
         self.use_norm = use_norm
-        self.proj = ConvNormAct(
-            filters, use_norm=use_norm, use_bias=not use_norm, kernel_initializer=narrow_normal(), name="proj"
-        )
 
     def build(self, input_shape):
+        self.proj = ConvNormAct(
+            self.filters,
+            use_norm=self.use_norm,
+            use_bias=not self.use_norm,
+            kernel_initializer=narrow_normal(),
+            name="proj",
+        )
         self.proj.build(input_shape)
 
     def call(self, inputs, training=False):
@@ -188,9 +191,7 @@ class DownsamplingShortcut(keras.layers.Layer):
         return self.proj(x, training=training)
 
     def compute_output_shape(self, input_shape):
-        batch, height, width, _ = input_shape
-        height, width = (None if side is None else -(-side // 2) for side in (height, width))
-        return batch, height, width, self.filters
+        return strided_shape(input_shape, 2, self.filters)
 
     def get_config(self):
         return {**super().get_config(), "filters": self.filters, "use_norm": self.use_norm}

@@ -5,7 +5,7 @@ import keras
 from keras_effvit.layers.activations import gelu
 from keras_effvit.layers.conv import PaddedDepthwiseConv2D
 from keras_effvit.layers.initializers import conv_uniform, narrow_normal
-from keras_effvit.layers.registration import serializable
+from keras_effvit.layers.registration import Composite, serializable
 
 
 def linear(units: int, name: str, *, use_bias: bool = True, kernel_initializer=None) -> keras.layers.Dense:
@@ -16,7 +16,7 @@ def linear(units: int, name: str, *, use_bias: bool = True, kernel_initializer=N
 
 
 @serializable
-class Mlp(keras.layers.Layer):
+class Mlp(Composite):
     """Linear, GELU, linear; with `depthwise`, a 3x3 depthwise convolution before the GELU (PVTv2, LVT).
 
     Args:

@@ -3,12 +3,11 @@
 Legend: `b` batch, `h w` map, `t` tokens, `c` channels. Paper: LightViT section 3.
 """
 
-import keras
 from keras import ops
 
 from keras_effvit.layers.mlp import linear
 from keras_effvit.layers.norm import LayerNorm
-from keras_effvit.layers.registration import serializable
+from keras_effvit.layers.registration import Composite, serializable
 from keras_effvit.layers.windows import pad_to_windows
 
 
@@ -26,7 +25,7 @@ def gather_patches(x):
 
 
 @serializable
-class ResidualPatchMerging(keras.layers.Layer):
+class ResidualPatchMerging(Composite):
     """A linear layer over each normalised 2x2 patch plus one over its maximum; tokens change their channels likewise.
 
     Odd sides get a row or column of zeros first.

@@ -14,7 +14,7 @@ from keras_effvit.layers.heads import attend, attention_weights, check_heads, me
 from keras_effvit.layers.initializers import conv_uniform
 from keras_effvit.layers.mlp import linear
 from keras_effvit.layers.norm import BLOCK_EPSILON, LayerNorm
-from keras_effvit.layers.registration import serializable
+from keras_effvit.layers.registration import Composite, serializable
 from keras_effvit.layers.windows import pad_to_windows, window_grid, window_merge, window_partition
 
 WindowToken = Literal["learnable", "zero", "avg_pool", "depthwise_conv"]
@@ -46,7 +46,7 @@ def mix_windows(q, k, pixels, heads: int):
 
 
 @serializable
-class DepthwiseSelfAttention(keras.layers.Layer):
+class DepthwiseSelfAttention(Composite):
     """Self-attention inside each window, plus its input (SepViT's DSA, equation 2).
 
     Depthwise in the sense of a depthwise convolution: every window is a channel of its own.
@@ -80,7 +80,7 @@ class DepthwiseSelfAttention(keras.layers.Layer):
 
 
 @serializable
-class PointwiseSelfAttention(keras.layers.Layer):
+class PointwiseSelfAttention(Composite):
     """Attention between windows through their tokens, plus its input (SepViT's PSA, equation 3).
 
     Args:
@@ -118,7 +118,7 @@ class PointwiseSelfAttention(keras.layers.Layer):
 
 
 @serializable
-class SeparableSelfAttention(keras.layers.Layer):
+class SeparableSelfAttention(Composite):
     """Layer normalisation, DSA, PSA and projection on a map: the attention branch of a SepViT block.
 
     The map is zero-padded to whole windows before the normalisation, as the authors' dense models do, and
@@ -222,7 +222,7 @@ class SeparableSelfAttention(keras.layers.Layer):
 
 
 @serializable
-class GroupedSelfAttention(keras.layers.Layer):
+class GroupedSelfAttention(Composite):
     """Layer normalisation, DSA over the whole map as one group of windows, and projection (SepViT's GSA).
 
     Where one group covers the map there is nothing left to exchange between windows: no window token, no PSA.

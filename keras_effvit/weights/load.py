@@ -23,7 +23,7 @@ class WeightReport:
         missing: entries the model needs and the checkpoint does not hold; these weights are unchanged.
         unexpected: entries the checkpoint holds and the model has no place for.
         reshaped: matched entries whose shape differs beyond the order of axes (1x1 convolutions become linear layers).
-        ignored: counters, index tables, and the head's entries where the model has no head.
+        ignored: counters, index tables, and what a model without head leaves out: the head, and stages after its last.
         prefix: what stood before every name.
     """
 
@@ -143,14 +143,21 @@ def _leftovers(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The entries no weight asked for: (unexpected, ignored)."""
     has_head = any(name.startswith("head.") for name in targets)
+    deepest = max((table.stage(name) or 0 for name in targets), default=0)
+
+    def beyond_the_model(entry: str, name: str) -> bool:
+        """Whether an entry belongs to what a model without head leaves out: the head, later stages, other networks."""
+        if has_head:
+            return False
+        other = not entry.startswith(prefix) or re.match(table.head, name)
+        return bool(other) or (table.stage(name) or 0) > deepest
+
     unexpected, ignored = [], []
     for entry in state_dict:
         name = entry.removeprefix(prefix)
         if entry.startswith(prefix) and name in targets:
             continue
-        skip = re.fullmatch(table.buffers, name) or (
-            not has_head and (re.match(table.head, name) or not entry.startswith(prefix))
-        )
+        skip = re.fullmatch(table.buffers, name) or beyond_the_model(entry, name)
         (ignored if skip else unexpected).append(entry)
     return tuple(unexpected), tuple(ignored)
 

@@ -46,6 +46,29 @@ class NameTable:
                     return _fill(theirs, match.groupdict()) + suffix
         return None
 
+    def stage(self, name: str) -> int | None:
+        """The stage, counted from 1, that a checkpoint's entry belongs to; `None` for the stem and the head."""
+        for ours, theirs in self.rules.items():
+            match = _inverse(theirs).match(name)
+            if match and ours.startswith("stage"):
+                number = re.match(r"stage(\d+)", ours)
+                return int(number[1]) if number else int(match["s"]) - _shift(theirs)
+        return None
+
+
+#: A placeholder of a rule's right side: its name and its shift.
+_PLACEHOLDER = r"\{(\w+?)([+-]\d+)?\}"
+
+
+@functools.cache
+def _inverse(template: str) -> re.Pattern[str]:
+    """Matches the entries of a module named by a rule's right side."""
+    parts = re.split(_PLACEHOLDER, template)
+    pattern = "".join(
+        f"(?P<{name}>\\d+)" + re.escape(after) for name, after in zip(parts[1::3], parts[3::3], strict=True)
+    )
+    return re.compile(re.escape(parts[0]) + pattern + r"(\.|$)")
+
 
 @functools.cache
 def _pattern(template: str) -> re.Pattern[str]:
@@ -54,11 +77,16 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile("".join(f"(?P<{p}>\\d+)" if i % 2 else re.escape(p) for i, p in enumerate(parts)))
 
 
+def _shift(template: str) -> int:
+    """What a rule's right side adds to the stage."""
+    return next(int(shift or 0) for name, shift in re.findall(_PLACEHOLDER, template) if name == "s")
+
+
 def _fill(template: str, numbers: dict[str, str]) -> str:
     def number(match: re.Match[str]) -> str:
         return str(int(numbers[match[1]]) + int(match[2] or 0))
 
-    return re.sub(r"\{(\w+?)([+-]\d+)?\}", number, template)
+    return re.sub(_PLACEHOLDER, number, template)
 
 
 SEPVIT = NameTable(

@@ -66,3 +66,15 @@ def graph_tensors(layer, shapes):
     function = tf.function(lambda *xs: layer(*xs))
     graph = function.get_concrete_function(*[tf.TensorSpec(shape) for shape in shapes]).graph
     return [tensor for op in graph.get_operations() for tensor in op.outputs]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_lends_its_policy_to_every_part(name):
+    """Also after a round trip, whatever the global policy then is."""
+    options, shapes = EXAMPLES[name][0]
+    layer = LAYERS[name](**options, dtype="mixed_bfloat16")
+    again: Any = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    again(*[np.ones(shape, "float32") for shape in shapes])
+    policies = {part.path: part.dtype_policy.name for part in again._flatten_layers()}
+    assert set(policies.values()) == {"mixed_bfloat16"}, policies
+    assert keras.config.dtype_policy().name == "float32"

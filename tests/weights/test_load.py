@@ -71,6 +71,33 @@ def test_the_encoder_of_a_dense_checkpoint(golden):
     assert report.unexpected == ()
 
 
+@pytest.mark.parametrize(
+    ("fixture", "name"),
+    [
+        ("sepvit_lite", "sepvit_lite"),
+        ("lvt", "lvt"),
+        ("lightvit_tiny", "lightvit_tiny"),
+        ("efficientvit_b0", "efficientvit_b0"),
+    ],
+)
+@pytest.mark.parametrize("level", ["P3", "P4"])
+def test_a_pyramid_that_ends_early_ignores_the_later_stages(fixture, name, level):
+    weights = Fixture(fixture).state_dict()
+    shallow, whole = create_backbone(name, levels=(level,)), create_backbone(name)
+    assert load_state_dict(shallow, weights).unexpected == ()
+    load_state_dict(whole, weights)
+    x = np.random.default_rng(0).standard_normal((1, 224, 224, 3)).astype("float32")
+    np.testing.assert_array_equal(shallow(x)[level], whole(x)[level])
+
+
+def test_a_deeper_checkpoint_is_no_match(golden):
+    """Blocks the model does not have are not ignored, head or no head."""
+    weights = golden.state_dict()
+    weights["blocks.2.6.norm1.weight"] = weights["blocks.2.5.norm1.weight"]
+    with pytest.raises(ValueError, match=r"Unexpected: blocks.2.6.norm1.weight"):
+        load_state_dict(create_backbone("sepvit_lite"), weights)
+
+
 def test_nested_in_a_users_model(golden):
     encoder = create_model("sepvit_lite", include_top=False, pooling="avg")
     image = keras.Input((224, 224, 3))
