@@ -2,9 +2,11 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+# A worker for every core; a model's tests stay together on one.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup
 export TF_CPP_MIN_LOG_LEVEL := 2
 
-.PHONY: demo test test-fast lint format bench clean
+.PHONY: demo test test-slow lint format bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/01_classify.py
@@ -12,10 +14,10 @@ demo: $(VENV)/.installed
 	$(BIN)/keras-effvit list
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
-test-fast: $(VENV)/.installed
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+test-slow: $(VENV)/.installed
+	$(PYTEST) -m slow $(PYTEST_ARGS)
 
 lint: $(VENV)/.linters
 	$(BIN)/ruff check .

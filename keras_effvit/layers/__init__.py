@@ -7,7 +7,6 @@ from keras_effvit.layers.class_attention import ClassAttention, ClassAttentionBl
 from keras_effvit.layers.conv import (
     ConditionalPositionEncoding,
     ConvNormAct,
-    GroupedLinear,
     OverlapPatchEmbedding,
     PaddedConv2D,
     PaddedDepthwiseConv2D,
@@ -21,8 +20,9 @@ from keras_effvit.layers.global_attention import (
     LocalWindowAttention,
 )
 from keras_effvit.layers.global_tokens import GlobalTokens, JointAveragePooling, joint_mean
+from keras_effvit.layers.grouped import GroupedLinear
 from keras_effvit.layers.linear_attention import LinearAttention, MultiScaleLinearAttention, relu_linear_attention
-from keras_effvit.layers.lowering import lowering
+from keras_effvit.layers.lowerings import lowering
 from keras_effvit.layers.mbconv import DownsamplingShortcut, DSConv, MBConv
 from keras_effvit.layers.mix_token import MixToken, UnmixTokens
 from keras_effvit.layers.mlp import Mlp

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_effvit.layers.lowering import chosen
+from keras_effvit.layers.lowerings import chosen
 from keras_effvit.layers.registration import serializable
 
 

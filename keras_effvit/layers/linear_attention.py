@@ -11,7 +11,8 @@ from typing import Literal, get_args
 import keras
 from keras import ops
 
-from keras_effvit.layers.conv import ConvNormAct, GroupedLinear, PaddedConv2D, PaddedDepthwiseConv2D
+from keras_effvit.layers.conv import ConvNormAct, PaddedConv2D, PaddedDepthwiseConv2D
+from keras_effvit.layers.grouped import GroupedLinear
 from keras_effvit.layers.heads import attend
 from keras_effvit.layers.initializers import narrow_normal
 from keras_effvit.layers.registration import Composite, serializable

@@ -7,7 +7,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from scipy.special import erf
 
 from keras_effvit.layers import GroupedLinear, HardSwish, gelu, hard_swish, lowering
-from keras_effvit.layers.lowering import chosen
+from keras_effvit.layers.lowerings import chosen
 
 LOWERINGS = ("fused", "reassociated")
 X = np.concatenate([np.linspace(-8, 8, 1001), [-3.0, 0.0, 3.0]]).astype("float32")

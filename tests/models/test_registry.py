@@ -40,17 +40,18 @@ def test_options_of_a_head_are_no_options_of_a_backbone():
 
 @pytest.mark.parametrize("name", list_models())
 def test_facts_agree_with_the_papers_as_far_as_they_are_printed(name):
-    """The papers round, one truncates, and EfficientViT-Base is known to be 1.7 % off; a wrong model is further off."""
+    """A wrong model is further off: the papers round to a tenth, and some count a little differently."""
     info = model_info(name)
     assert info.name == name
     assert info.input_shape == (224, 224, 3)
     assert info.licence
     assert re.search(r"arXiv:\d{4}\.\d{5}", info.citation)
-    paper = info.paper
+    paper, rounding = info.paper, 0.05
     if paper.params_m is not None and paper.gmacs is not None:
-        assert abs(info.params / 1e6 - paper.params_m) < max(0.05, 0.02 * paper.params_m)
-        # LightViT's paper leaves out most of its local attention's products: 5 %.
-        assert abs(info.macs / 1e9 - paper.gmacs) < max(0.05, 0.06 * paper.gmacs)
+        # EfficientViT-Base is built without published code, and is 1.7 % larger.
+        assert abs(info.params / 1e6 - paper.params_m) < rounding + 0.02 * paper.params_m
+        # LightViT's authors leave out most products of the local attention: 5 %.
+        assert abs(info.macs / 1e9 - paper.gmacs) < rounding + 0.05 * paper.gmacs
     with pytest.raises(dataclasses.FrozenInstanceError):
         info.params = 0  # type: ignore[misc]
 
