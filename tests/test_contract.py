@@ -203,13 +203,14 @@ def test_compiled_with_xla(name):
 
 @every_model(slow=True)
 def test_learns(name):
-    """Two images, two labels, a few steps: the loss falls, with drop path at work."""
-    model = small(name)
+    """Two images, two labels, a few small steps without chance in them: the loss falls."""
+    keras.utils.set_random_seed(0)
+    model = small(name, drop_path_rate=0.0)
     # Eager, because tracing the gradients of the large models takes longer than running them.
-    model.compile(keras.optimizers.AdamW(1e-3), "sparse_categorical_crossentropy", run_eagerly=True)
+    model.compile(keras.optimizers.AdamW(1e-4), "sparse_categorical_crossentropy", run_eagerly=True)
     losses = [model.train_on_batch(images(), np.array([0, 1])) for _ in range(5)]
     assert np.isfinite(losses).all()
-    assert min(losses[3:]) < losses[0]
+    assert losses[-1] < losses[0]
 
 
 @every_model()
