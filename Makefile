@@ -8,6 +8,8 @@ export TF_CPP_MIN_LOG_LEVEL := 2
 
 .PHONY: demo test test-slow lint format bench clean
 
+# At level 3 TensorFlow keeps quiet about the graphics card a machine does not have.
+demo: export TF_CPP_MIN_LOG_LEVEL := 3
 demo: $(VENV)/.installed
 	$(BIN)/python examples/01_classify.py
 	@echo

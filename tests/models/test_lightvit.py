@@ -262,7 +262,7 @@ BIAS_TABLES = 13 * 13 * (2 * 2 + 6 * 4 + 6 * 8)
         ({"global_tokens": 0, "gates": ()}, TOKEN_MERGING, 7988, 658.3, (8.0, 0.66)),
         # The paper prints 8.8 M and 0.71 G here, which no reading of its modules gives.
         ({"gates": ()}, 0, 8993, 720.2, None),
-        # 733.0 M in the specification, 732.9 M without the layers that this row does not have.
+        # The authors' formula is not known to a tenth of a million for this row; the paper's rounding is.
         ({"gates": ("local_spatial",)}, 0, 9124, None, (9.1, 0.73)),
         # The other reading of the same row; the paper prints 9.1 M.
         ({"gates": ("spatial",)}, 0, 9250, 733.1, None),
