@@ -23,6 +23,9 @@ from keras_effvit.weights.pickle_machine import CheckpointError, Named, PickleMa
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 
+#: No file holds more; what is below fits numpy's sizes and the legacy format's eight bytes.
+LARGEST = 2**62
+
 #: Storage classes, which name the type of their values.
 STORAGES = {
     "torch.DoubleStorage": np.dtype(np.float64),
@@ -114,9 +117,11 @@ class _Reader:
 
     def _storage(self, identifier: Any) -> Storage:
         match identifier:
-            case ("storage", Named(name), str(key), str(), int(count), *view) if name in STORAGES and count >= 0:
-                if view in ([], [None]):
-                    return self.storages.setdefault(key, Storage(key, STORAGES[name], count))
+            # The last is the legacy format's view on another storage, long out of use.
+            case ("storage", Named(name), str(key), str(), int(count), *view) if (
+                name in STORAGES and 0 <= count < LARGEST and view in ([], [None])
+            ):
+                return self.storages.setdefault(key, Storage(key, STORAGES[name], count))
         raise CheckpointError(f"Expected a storage of a known type. Received: {_describe(identifier)}")
 
 
@@ -135,7 +140,7 @@ def _describe(value: Any) -> str:
 
 def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> Tensor:
     numbers = (offset, *shape, *stride)
-    if not isinstance(storage, Storage) or not all(isinstance(n, int) and 0 <= n < 2**62 for n in numbers):
+    if not isinstance(storage, Storage) or not all(isinstance(n, int) and 0 <= n < LARGEST for n in numbers):
         raise CheckpointError(f"Expected a tensor on a storage. Received: {_describe((storage, *numbers))}")
     tensor = Tensor(storage, offset, tuple(shape), tuple(stride))
     if len(shape) != len(stride) or len(shape) > 32 or tensor.extent() > storage.count:
@@ -151,7 +156,8 @@ def _first(value: Any, *_: Any) -> Any:
 
 
 def _subclass(rebuild: Any, _: Any, arguments: Any, *__: Any) -> Any:
-    if not isinstance(rebuild, Named) or rebuild.name not in _BUILDERS:
+    # One of the plain functions, not this one again: a file could nest it deeper than Python recurs.
+    if not isinstance(rebuild, Named) or _BUILDERS.get(rebuild.name) not in (_tensor, _first):
         raise CheckpointError(f"Expected a function that rebuilds a tensor. Received: {_describe(rebuild)}")
     return _BUILDERS[rebuild.name](*arguments)
 

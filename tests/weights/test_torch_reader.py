@@ -237,6 +237,24 @@ def test_big_endian_is_refused(tmp_path):
         read_torch(path)
 
 
+def test_a_count_that_no_file_can_hold(tmp_path):
+    """In the legacy format the count is written again in eight bytes, which this one does not fit into."""
+    count = b"\x8a\x0a" + (2**70).to_bytes(10, "little")
+    storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu" + count + b"tQ"
+    path = write(tmp_path / "huge.pth", b"\x80\x02}X\x01\x00\x00\x00w" + storage + b"s.", "legacy")
+    path.write_bytes(path.read_bytes().removesuffix(pickle.dumps([], 2)) + pickle.dumps(["0"], 2) + bytes(8))
+    with pytest.raises(CheckpointError, match="storage of a known type"):
+        read_torch(path)
+
+
+def test_a_subclass_of_a_subclass_of_a_subclass(tmp_path):
+    """The function that rebuilds a subclass's tensor, told 5,000 times to rebuild by itself."""
+    name = b"ctorch._tensor\n_rebuild_from_type_v2\n"
+    nested = b"\x80\x02}X\x01\x00\x00\x00w" + (name + b"(") + (name + b"N(") * 5000 + b"t" + b"Nt" * 5000 + b"Rs."
+    with pytest.raises(CheckpointError, match="rebuilds a tensor"):
+        read_torch(write(tmp_path / "nested.pth", nested, "zip"))
+
+
 def test_what_holds_itself_a_thousand_times_costs_nothing(tmp_path):
     """Forty levels of a list that holds the level below twice: small as a file, endless when written out."""
     data = b"\x80\x02]" + b"".join(b"q%c0](h%ch%ce" % (level, level, level) for level in range(40))
