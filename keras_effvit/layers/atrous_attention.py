@@ -10,11 +10,12 @@ import keras
 from keras import ops
 
 from keras_effvit.layers.conv import PaddedDepthwiseConv2D
-from keras_effvit.layers.heads import attend, check_heads, merge_heads, split_heads
+from keras_effvit.layers.heads import check_heads, multi_head_attention
 from keras_effvit.layers.initializers import conv_fan_out
 from keras_effvit.layers.mlp import linear
 from keras_effvit.layers.norm import LayerNorm
 from keras_effvit.layers.registration import Composite, serializable
+from keras_effvit.layers.windows import flatten_map
 
 MOST_RECURSIONS = 4
 
@@ -156,9 +157,8 @@ class RecursiveAtrousSelfAttention(Composite):
             q = self.atrous(q)
         if self.reduction > 1:
             x = self.norm(self.reduce(x))
-        k, v = ops.split(ops.reshape(self.kv(x), (-1, _pixels(x), 2 * channels)), 2, axis=-1)
-        q = ops.reshape(q, (-1, height * width, channels))
-        y = merge_heads(attend(*(split_heads(tokens, self.num_heads) for tokens in (q, k, v))))
+        k, v = ops.split(flatten_map(self.kv(x)), 2, axis=-1)
+        y = multi_head_attention(flatten_map(q), k, v, self.num_heads)
         return self.proj(ops.reshape(y, (-1, height, width, channels)))
 
     def compute_output_shape(self, input_shape):
@@ -172,8 +172,3 @@ class RecursiveAtrousSelfAttention(Composite):
             "dilations": self.dilations,
             "reduction": self.reduction,
         }
-
-
-def _pixels(x):
-    _, height, width, _ = ops.shape(x)
-    return height * width

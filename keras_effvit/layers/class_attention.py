@@ -7,11 +7,12 @@ LVT takes both from VOLO (Yuan et al. 2021), and that the second from token labe
 import keras
 from keras import ops
 
-from keras_effvit.layers.heads import attend, check_heads, merge_heads, split_heads
+from keras_effvit.layers.heads import check_heads, multi_head_attention
 from keras_effvit.layers.initializers import narrow_normal
 from keras_effvit.layers.mlp import Mlp, linear
 from keras_effvit.layers.norm import LayerNorm
 from keras_effvit.layers.registration import Composite, serializable
+from keras_effvit.layers.windows import flatten_map
 
 #: What the most certain of the other tokens adds to the class token's logits.
 AUXILIARY_WEIGHT = 0.5
@@ -30,8 +31,7 @@ class ClassToken(keras.layers.Layer):
         self.token = self.add_weight(name="token", shape=(1, 1, input_shape[-1]), initializer=narrow_normal())
 
     def call(self, inputs):
-        _, height, width, channels = ops.shape(inputs)
-        tokens = ops.reshape(inputs, (-1, height * width, channels))
+        tokens = flatten_map(inputs)
         return ops.concatenate([ops.zeros_like(tokens[:, :1]) + self.token, tokens], axis=1)
 
     def compute_output_shape(self, input_shape):
@@ -68,8 +68,7 @@ class ClassAttention(Composite):
 
     def call(self, inputs):
         k, v = ops.split(self.kv(inputs), 2, axis=-1)
-        q, k, v = (split_heads(x, self.num_heads) for x in (self.q(inputs[:, :1]), k, v))
-        return self.proj(merge_heads(attend(q, k, v)))
+        return self.proj(multi_head_attention(self.q(inputs[:, :1]), k, v, self.num_heads))
 
     def compute_output_shape(self, input_shape):
         return input_shape[0], 1, input_shape[-1]

@@ -8,22 +8,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_effvit.layers.heads import attend, check_heads, merge_heads, split_heads
+from keras_effvit.layers.heads import check_heads, multi_head_attention
 from keras_effvit.layers.initializers import narrow_normal
 from keras_effvit.layers.mlp import linear
 from keras_effvit.layers.registration import Composite, serializable
-from keras_effvit.layers.windows import pad_to_windows, window_merge, window_partition
-
-
-def multi_head_attention(q, k, v, heads: int, bias=None):
-    """Softmax attention of `heads` heads of (b, n, c) over (b, m, c) -> (b, n, c)."""
-    return merge_heads(attend(*(split_heads(x, heads) for x in (q, k, v)), bias=bias))
-
-
-def flatten(pixels):
-    """(b, h, w, c) -> (b, m, c)."""
-    _, height, width, channels = ops.shape(pixels)
-    return ops.reshape(pixels, (-1, height * width, channels))
+from keras_effvit.layers.windows import flatten_map, pad_to_windows, window_merge, window_partition
 
 
 def relative_positions(side: int) -> np.ndarray:
@@ -223,7 +212,7 @@ class LocalGlobalAttention(Composite):
     def _cut(self, pixels):
         """(b, h, w, c) -> windows (b * n, p, c)."""
         if self.window_size is None:
-            return flatten(pixels)
+            return flatten_map(pixels)
         return window_partition(pixels, self.window_size)
 
     def _join(self, windows, padded, pixels):
@@ -242,7 +231,7 @@ class LocalGlobalAttention(Composite):
         if padded is pixels:
             height, width = ops.shape(pixels)[1:3]
             return ops.reshape(windows, (-1, height * width, windows.shape[-1]))
-        return flatten(self._join(windows, padded, pixels))
+        return flatten_map(self._join(windows, padded, pixels))
 
     def compute_output_shape(self, pixels_shape, tokens_shape=None):
         return pixels_shape if tokens_shape is None else (pixels_shape, tokens_shape)

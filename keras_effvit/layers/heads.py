@@ -35,3 +35,8 @@ def attention_weights(q, k, bias=None):
 def attend(q, k, v, bias=None):
     """Softmax attention of split heads -> (b, heads, n, d)."""
     return ops.matmul(attention_weights(q, k, bias), v)
+
+
+def multi_head_attention(q, k, v, heads: int, bias=None):
+    """Softmax attention of `heads` heads of (b, n, c) over (b, m, c) -> (b, n, c)."""
+    return merge_heads(attend(*(split_heads(x, heads) for x in (q, k, v)), bias=bias))

@@ -16,6 +16,7 @@ from keras_effvit.layers.grouped import GroupedLinear
 from keras_effvit.layers.heads import attend
 from keras_effvit.layers.initializers import narrow_normal
 from keras_effvit.layers.registration import Composite, serializable
+from keras_effvit.layers.windows import flatten_map
 
 AttentionKind = Literal["linear", "softmax"]
 #: What the B series was trained with. It is zero in half precision, one more reason to calculate in float32.
@@ -69,7 +70,7 @@ def attend_map(qkv, head_dim: int, kind: AttentionKind, epsilon: float):
     """
     _, height, width, channels = ops.shape(qkv)
     heads = channels // (3 * head_dim)
-    x = ops.transpose(ops.reshape(qkv, (-1, height * width, channels)), (0, 2, 1))
+    x = ops.transpose(flatten_map(qkv), (0, 2, 1))
     x = ops.reshape(x, (-1, heads, 3 * head_dim, height * width))
     q, k, v = ops.split(x, 3, axis=2)
     x = relu_linear_attention(q, k, v, epsilon) if kind == "linear" else softmax_attention(q, k, v)

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_effvit.layers.registration import serializable
+from keras_effvit.layers.windows import flatten_map
 
 
 def draw_box(rows, columns, seed):
@@ -111,8 +112,7 @@ class UnmixTokens(keras.layers.Layer):
             return tokens
         _, height, width, _ = ops.shape(grid)
         channels = tokens.shape[-1]
-        maps = swap_box(ops.reshape(tokens, (-1, height, width, channels)), box[0])
-        return ops.reshape(maps, (-1, height * width, channels))
+        return flatten_map(swap_box(ops.reshape(tokens, (-1, height, width, channels)), box[0]))
 
     def compute_output_shape(self, tokens_shape, box_shape, grid_shape):
         return tokens_shape

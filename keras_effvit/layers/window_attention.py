@@ -10,12 +10,12 @@ import keras
 from keras import ops
 
 from keras_effvit.layers.activations import gelu
-from keras_effvit.layers.heads import attend, attention_weights, check_heads, merge_heads, split_heads
+from keras_effvit.layers.heads import attention_weights, check_heads, merge_heads, multi_head_attention, split_heads
 from keras_effvit.layers.initializers import conv_uniform
 from keras_effvit.layers.mlp import linear
 from keras_effvit.layers.norm import BLOCK_EPSILON, LayerNorm
 from keras_effvit.layers.registration import Composite, serializable
-from keras_effvit.layers.windows import pad_to_windows, window_grid, window_merge, window_partition
+from keras_effvit.layers.windows import flatten_map, pad_to_windows, window_grid, window_merge, window_partition
 
 WindowToken = Literal["learnable", "zero", "avg_pool", "depthwise_conv"]
 
@@ -69,8 +69,8 @@ class DepthwiseSelfAttention(Composite):
         self.qkv.build(input_shape)
 
     def call(self, inputs):
-        q, k, v = (split_heads(x, self.num_heads) for x in ops.split(self.qkv(inputs), 3, axis=-1))
-        return merge_heads(attend(q, k, v)) + inputs
+        q, k, v = ops.split(self.qkv(inputs), 3, axis=-1)
+        return multi_head_attention(q, k, v, self.num_heads) + inputs
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -251,8 +251,7 @@ class GroupedSelfAttention(Composite):
 
     def call(self, inputs):
         _, height, width, channels = ops.shape(inputs)
-        x = ops.reshape(inputs, (-1, height * width, channels))
-        x = self.proj(self.dsa(self.norm(x)))
+        x = self.proj(self.dsa(self.norm(flatten_map(inputs))))
         return ops.reshape(x, (-1, height, width, channels))
 
     def compute_output_shape(self, input_shape):

@@ -12,6 +12,12 @@ def window_grid(height: int, width: int, side: int) -> tuple[int, int]:
     return -(-height // side), -(-width // side)
 
 
+def flatten_map(x):
+    """(b, h, w, c) -> (b, h * w, c), row by row."""
+    _, height, width, channels = ops.shape(x)
+    return ops.reshape(x, (-1, height * width, channels))
+
+
 def pad_to_windows(x, side: int):
     """Appends zero rows and columns until both sides of the map are multiples of `side`."""
     height, width = ops.shape(x)[1:3]

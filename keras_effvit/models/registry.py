@@ -39,6 +39,11 @@ class Variant:
         shared = {name: value for name, value in options.items() if name not in own}
         return replace(self.spec, **own), {**defaults, **shared}
 
+    def create(self, options: dict[str, Any]) -> keras.Model:
+        """The model with these options."""
+        row, shared = self.configure(options, DEFAULTS)
+        return assemble(self.family, row, **shared)
+
 
 @dataclass(frozen=True)
 class ModelInfo:
@@ -88,8 +93,7 @@ def variant(family: Family, spec: ModelSpec) -> Callable[[Callable], Callable[..
 
         @functools.wraps(function)
         def constructor(**options: Any) -> keras.Model:
-            row, shared = entry.configure(options, DEFAULTS)
-            return assemble(family, row, **shared)
+            return entry.create(options)
 
         arguments = {**DEFAULTS, **entry.options}
         constructor.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
@@ -175,9 +179,7 @@ def create_model(name: str, /, **options: Any) -> keras.Model:
         >>> create_model("sepvit_lite", classes=10).output_shape
         (None, 10)
     """
-    entry = _find(name)
-    row, shared = entry.configure(options, DEFAULTS)
-    return assemble(entry.family, row, **shared)
+    return _find(name).create(options)
 
 
 def create_backbone(
@@ -223,7 +225,7 @@ def model_info(name: str) -> ModelInfo:
         3661128
     """
     entry = _find(name)
-    model = create_model(name)
+    model = entry.create({})
     return ModelInfo(
         name=name,
         title=entry.title,

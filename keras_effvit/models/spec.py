@@ -8,7 +8,6 @@ import numpy as np
 
 from keras_effvit.preprocessing import Evaluation
 
-Level = Literal["P2", "P3", "P4", "P5"]
 Pooling = Literal["avg", "max"] | None
 
 

@@ -143,14 +143,12 @@ def _leftovers(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The entries no weight asked for: (unexpected, ignored)."""
     has_head = any(name.startswith("head.") for name in targets)
-    deepest = max((table.stage(name) or 0 for name in targets), default=0)
+    deepest = 0 if has_head else max((table.stage(name) or 0 for name in targets), default=0)
 
     def beyond_the_model(entry: str, name: str) -> bool:
         """Whether an entry belongs to what a model without head leaves out: the head, later stages, other networks."""
-        if has_head:
-            return False
         other = not entry.startswith(prefix) or re.match(table.head, name)
-        return bool(other) or (table.stage(name) or 0) > deepest
+        return not has_head and (bool(other) or (table.stage(name) or 0) > deepest)
 
     unexpected, ignored = [], []
     for entry in state_dict:
