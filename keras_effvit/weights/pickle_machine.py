@@ -33,6 +33,10 @@ Builder = Callable[..., Any]
 _MARK = object()
 #: Keys that hash in constant time and depth; no checkpoint needs others.
 _KEYS = (str, int, float, bytes, type(None))
+#: Python hashes integers modulo a little more than this, so that larger ones can be made to collide without end.
+_LARGEST_KEY = 2**60
+#: No call in a checkpoint has more; copying a long tuple again and again would never end.
+_MOST_ARGUMENTS = 64
 _CONSTANTS = {
     "NONE": None,
     "NEWTRUE": True,
@@ -53,6 +57,7 @@ class PickleMachine:
         builders: by global name, what a call of it builds.
         stands_for_itself: whether a global without a builder may appear, as an `Inert` object where it is called.
         persistent: builds what a persistent id stands for.
+        steps: how many opcodes to take before the file is refused.
     """
 
     def __init__(
@@ -60,10 +65,12 @@ class PickleMachine:
         builders: Mapping[str, Builder],
         stands_for_itself: Callable[[str], bool],
         persistent: Callable[[Any], Any],
+        steps: int,
     ):
         self._builders = builders
         self._stands_for_itself = stands_for_itself
         self._persistent = persistent
+        self._steps = steps
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
 
@@ -80,9 +87,11 @@ class PickleMachine:
             CheckpointError: if it is no pickle, or asks for something that is not in the tables.
         """
         try:
-            for opcode, argument, _ in pickletools.genops(file):
+            for step, (opcode, argument, _) in enumerate(pickletools.genops(file)):
                 if opcode.name == "STOP":
                     return self._take()
+                if step >= self._steps:
+                    raise CheckpointError(f"Expected a pickle of at most {self._steps} opcodes. Received: a longer one")
                 self._step(opcode.name, argument)
         except CheckpointError:
             raise
@@ -207,7 +216,7 @@ class PickleMachine:
         if not isinstance(target, dict):
             raise CheckpointError(f"Expected a dict to fill. Received: {type(target).__name__}")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            if not isinstance(key, _KEYS):
+            if not isinstance(key, _KEYS) or (isinstance(key, int) and abs(key) > _LARGEST_KEY):
                 raise CheckpointError(f"Expected a string or a number as key. Received: {type(key).__name__}")
             target[key] = value
 
@@ -252,6 +261,8 @@ class PickleMachine:
     def _call(self, function: Any, arguments: Any) -> Any:
         if not isinstance(function, Named) or not isinstance(arguments, tuple):
             raise CheckpointError(f"Expected a call of a global. Received: a call of {type(function).__name__}")
+        if len(arguments) > _MOST_ARGUMENTS:
+            raise CheckpointError(f"Expected a call of {function.name}. Received: {len(arguments)} arguments")
         builder = self._builders.get(function.name)
         return Inert(function.name) if builder is None else builder(*arguments)
 

@@ -7,17 +7,16 @@ The zip format (`torch.save` since 1.6) holds `<name>/data.pkl` and a file for e
 format is five pickles (magic number, protocol, system, object, storage keys) and then the storages one after another.
 """
 
-import io
-import struct
-import zipfile
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 
+from keras_effvit.weights.archive import Archive, Window, map_file
 from keras_effvit.weights.pickle_machine import CheckpointError, Named, PickleMachine
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -54,7 +53,7 @@ INERT = {
 INERT_PACKAGES = ("torch.optim.", "torch.cuda.amp.", "torch.amp.", "timm.", "mmcv.", "mmengine.", "omegaconf.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Storage:
     """Values of one type, one after another; tensors are windows on them."""
 
@@ -63,7 +62,7 @@ class Storage:
     count: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Tensor:
     """A window on a storage: `offset` and `stride` are counted in values."""
 
@@ -98,9 +97,7 @@ def read_torch(path: str | Path) -> Any:
         'global_token'
     """
     path = Path(path)
-    if path.stat().st_size == 0:
-        raise CheckpointError(f"Expected a PyTorch checkpoint. Received: {path.name}, which is empty")
-    content = np.memmap(path, np.uint8, "r")
+    content = map_file(path)
     zipped = bytes(content[:4]) == b"PK\x03\x04"
     tree, storages = _read_zip(path, content) if zipped else _read_legacy(path, content)
     return _materialise(tree, storages)
@@ -109,11 +106,13 @@ def read_torch(path: str | Path) -> Any:
 class _Reader:
     """Reads the pickles of one file and keeps account of the storages they mention."""
 
-    def __init__(self):
+    def __init__(self, size: int):
         self.storages: dict[str, Storage] = {}
+        # A step makes some hundred bytes at most: what this allows stays below the file's size and 10 MB.
+        self._steps = min(100_000 + size // 64, 1_000_000)
 
-    def read(self, file: BinaryIO) -> Any:
-        return PickleMachine(_BUILDERS, _stands_for_itself, self._storage).run(file)
+    def read(self, file: Window) -> Any:
+        return PickleMachine(_BUILDERS, _stands_for_itself, self._storage, self._steps).run(file)
 
     def _storage(self, identifier: Any) -> Storage:
         match identifier:
@@ -162,7 +161,9 @@ def _subclass(rebuild: Any, _: Any, arguments: Any, *__: Any) -> Any:
     return _BUILDERS[rebuild.name](*arguments)
 
 
-def _empty_dict(*_: Any) -> dict:
+def _empty_dict(*arguments: Any) -> dict:
+    if any(isinstance(argument, (list, tuple, dict)) and argument for argument in arguments):
+        raise CheckpointError("Expected a dict that is filled key by key. Received: one that Python 2 wrote")
     return {}
 
 
@@ -179,51 +180,29 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
 
 
 def _read_zip(path: Path, content: np.ndarray) -> tuple[Any, Callable[[Storage], np.ndarray]]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = {info.filename: info for info in archive.infolist()}
-    except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, OverflowError, EOFError) as error:
-        raise CheckpointError(f"Expected a whole zip file. Received: {path.name}: {error}") from error
-    pickles = [name for name in entries if name.endswith("/data.pkl") or name == "data.pkl"]
+    archive = Archive(path, content)
+    pickles = [name for name in archive.names if name.endswith("/data.pkl") or name == "data.pkl"]
     if len(pickles) != 1:
         raise CheckpointError(f"Expected one data.pkl inside {path.name}. Received: {len(pickles)}")
     root = pickles[0].removesuffix("data.pkl")
-
-    def entry(name: str) -> np.ndarray:
-        if root + name not in entries:
-            raise CheckpointError(f"Expected {root + name} inside {path.name}. Received: no such entry")
-        return _stored(content, entries[root + name])
-
-    if root + "byteorder" in entries and bytes(entry("byteorder")) != b"little":
-        raise CheckpointError(f"Expected little-endian values. Received: {bytes(entry('byteorder'))[:20]!r}")
-    tree = _Reader().read(io.BytesIO(bytes(entry("data.pkl"))))
-    return tree, lambda storage: entry(f"data/{storage.key}")
-
-
-def _stored(content: np.ndarray, info: zipfile.ZipInfo) -> np.ndarray:
-    """The bytes of an entry, where they lie in the file."""
-    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 or info.file_size != info.compress_size:
-        raise CheckpointError(f"Expected entries as torch.save writes them. Received: {info.filename}, compressed")
-    header = bytes(content[info.header_offset : info.header_offset + 30])
-    if len(header) != 30 or header[:4] != b"PK\x03\x04":
-        raise CheckpointError(f"Expected an entry at {info.header_offset}. Received: other bytes for {info.filename}")
-    name, extra = struct.unpack("<HH", header[26:])
-    start = info.header_offset + 30 + name + extra
-    if start + info.file_size > content.size:
-        raise CheckpointError(f"Expected {info.file_size} bytes of {info.filename}. Received: a file that ends before")
-    return content[start : start + info.file_size]
+    if root + "byteorder" in archive.names:
+        order = bytes(archive.stored(root + "byteorder")[:20])
+        if order != b"little":
+            raise CheckpointError(f"Expected little-endian values. Received: {order!r}")
+    reader = _Reader(content.size)
+    tree = reader.read(Window(archive.stored(root + "data.pkl")))
+    return tree, lambda storage: archive.stored(f"{root}data/{storage.key}")
 
 
 def _read_legacy(path: Path, content: np.ndarray) -> tuple[Any, Callable[[Storage], np.ndarray]]:
-    reader = _Reader()
-    with path.open("rb") as file:
-        if reader.read(file) != LEGACY_MAGIC or reader.read(file) != LEGACY_PROTOCOL:
-            raise CheckpointError("Expected a file that torch.save wrote. Received: another one")
-        system = reader.read(file)
-        if not isinstance(system, dict) or system.get("little_endian") is not True:
-            raise CheckpointError(f"Expected little-endian values. Received: {_describe(system)}")
-        tree, keys = reader.read(file), reader.read(file)
-        position = file.tell()
+    reader, file = _Reader(content.size), Window(content)
+    if reader.read(file) != LEGACY_MAGIC or reader.read(file) != LEGACY_PROTOCOL:
+        raise CheckpointError(f"Expected a file that torch.save wrote. Received: {path.name}, another one")
+    system = reader.read(file)
+    if not isinstance(system, dict) or system.get("little_endian") is not True:
+        raise CheckpointError(f"Expected little-endian values. Received: {_describe(system)}")
+    tree, keys = reader.read(file), reader.read(file)
+    position = file.tell()
     if not isinstance(keys, list) or not all(isinstance(key, str) and key in reader.storages for key in keys):
         raise CheckpointError(f"Expected the keys of the storages. Received: {_describe(keys)}")
     places = {}
@@ -249,6 +228,7 @@ def _materialise(tree: Any, bytes_of: Callable[[Storage], np.ndarray]) -> dict[A
     """Puts arrays in the place of tensors in a dict and the dicts below it, which may be shared or hold themselves."""
     if not isinstance(tree, dict):
         raise CheckpointError(f"Expected a dict of tensors. Received: {_describe(tree)}")
+    values_of = functools.cache(lambda storage: _values(storage, bytes_of(storage)))
     seen, todo = set(), [tree]
     while todo:
         branch = todo.pop()
@@ -257,21 +237,28 @@ def _materialise(tree: Any, bytes_of: Callable[[Storage], np.ndarray]) -> dict[A
         seen.add(id(branch))
         for key, value in branch.items():
             if isinstance(value, Tensor):
-                branch[key] = _array(value, bytes_of(value.storage))
+                branch[key] = _array(value, values_of(value.storage))
             elif isinstance(value, dict):
                 todo.append(value)
     return tree
 
 
-def _array(tensor: Tensor, content: np.ndarray) -> np.ndarray:
-    """A read-only view of a storage's bytes."""
-    dtype, count = tensor.storage.dtype, tensor.storage.count
-    if content.size < count * dtype.itemsize:
-        raise CheckpointError(f"Expected {count} values of {dtype}. Received: {content.size} bytes of them")
-    content = content[: count * dtype.itemsize]
-    # Only 0 and 1 are truth values to numpy; a file may hold other bytes.
-    values = content != 0 if dtype == np.bool_ else content.view(dtype)
-    strides = [stride * dtype.itemsize for stride in tensor.stride]
+def _values(storage: Storage, content: np.ndarray) -> np.ndarray:
+    """All values of a storage, as a view of its bytes."""
+    size = storage.count * storage.dtype.itemsize
+    if content.size < size:
+        raise CheckpointError(
+            f"Expected {storage.count} values of {storage.dtype}. Received: {content.size} bytes of them"
+        )
+    content = content[:size]
+    if storage.dtype == np.bool_ and size and content.max() > 1:
+        raise CheckpointError(f"Expected truth values. Received: a byte of value {content.max()}")
+    return content.view(storage.dtype)
+
+
+def _array(tensor: Tensor, values: np.ndarray) -> np.ndarray:
+    """A read-only window on a storage."""
+    strides = [stride * values.itemsize for stride in tensor.stride]
     try:
         return np.lib.stride_tricks.as_strided(values[tensor.offset :], tensor.shape, strides, writeable=False)
     except (ValueError, OverflowError) as error:

@@ -4,6 +4,8 @@ import contextlib
 import os
 import pickle
 import struct
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -159,7 +161,8 @@ def test_a_dangerous_global_is_named_and_nothing_runs(name, kind, tmp_path, monk
         (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n)R.", "pickle. Received: TypeError"),
         (b"\x80\x02}(]K\x01u.", "string or a number as key"),
         (b"\x80\x02]].", "dict of tensors. Received: list"),
-        (b"\x80\x02X\xff\xff\xff\x7fabc.", "pickle. Received: ValueError"),
+        (b"\x80\x02X\xff\xff\xff\x7fabc.", "bytes in one piece. Received: 2147483647"),
+        (b"\x80\x02X\xff\xff\x00\x00abc.", "pickle. Received: ValueError"),
         (b"\x80\x02(((((", "pickle. Received: "),
         (b"\x80\x02.", "pickle. Received: IndexError"),
         (b"\x80\x02h\x07.", "pickle. Received: KeyError"),
@@ -220,7 +223,7 @@ def test_a_compressed_archive_is_refused(tmp_path):
     path = tmp_path / "bomb.pth"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", bytes(10_000_000))
-    with pytest.raises(CheckpointError, match=r"as torch\.save writes them.*compressed"):
+    with pytest.raises(CheckpointError, match=r"entries as they are.*compressed"):
         read_torch(path)
 
 
@@ -266,12 +269,113 @@ def test_what_holds_itself_a_thousand_times_costs_nothing(tmp_path):
 
 
 def test_depth_is_no_recursion(tmp_path):
-    deep = b"\x80\x02}X\x01\x00\x00\x00a" + b"]" * 200_000 + b"a" * 199_999 + b"s."
+    deep = b"\x80\x02}X\x01\x00\x00\x00a" + b"]" * 40_000 + b"a" * 39_999 + b"s."
     content = read_torch(write(tmp_path / "deep.pth", deep, "zip"))
     assert isinstance(content["a"], list)
-    key = b"\x80\x02}" + b")" + b"\x85" * 200_000 + b"K\x01s."
+    key = b"\x80\x02}" + b")" + b"\x85" * 40_000 + b"K\x01s."
     with pytest.raises(CheckpointError, match="as key"):
         read_torch(write(tmp_path / "deep.pth", key, "zip"))
+
+
+def test_keys_made_to_collide(tmp_path):
+    """Multiples of 2**61 - 1 have one hash in Python: a dict of many would take hours to fill."""
+    keys = b"".join(b"\x8a\x0b" + (k * (2**61 - 1)).to_bytes(11, "little") + b"N" for k in range(1, 30_000))
+    with pytest.raises(CheckpointError, match="number as key"):
+        read_torch(write(tmp_path / "collide.pth", b"\x80\x02}(" + keys + b"u.", "zip"))
+
+
+def test_a_long_tuple_is_not_copied_again_and_again(tmp_path):
+    """A call with 50,000 arguments, made 5,000 times."""
+    tuple_ = b"(" + b"K\x01" * 50_000 + b"tq\x00"
+    calls = b"ctorch\nSize\nq\x01" + b"h\x01h\x00R0" * 5_000
+    with pytest.raises(CheckpointError, match=r"call of torch.Size. Received: 50000 arguments"):
+        read_torch(write(tmp_path / "calls.pth", b"\x80\x02" + tuple_ + calls + b"}.", "zip"))
+
+
+def test_truth_values_are_not_copied_for_every_tensor(tmp_path):
+    """A thousand views of one storage of a million truth values are a file of a megabyte, and stay one."""
+    storage = b"(X\x07\x00\x00\x00storagectorch\nBoolStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuJ@B\x0f\x00tQ"
+    data = b"\x80\x02}"
+    for number in range(1000):
+        call = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x00J@B\x0f\x00\x85K\x01\x85\x89}tR"
+        data += b"X\x04\x00\x00\x00" + f"{number:04}".encode() + call + b"s"
+    path = tmp_path / "bools.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", data + b".")
+        archive.writestr("archive/data/0", b"\x01" * 1_000_000)
+    tensors = read_torch(path)
+    assert len(tensors) == 1000
+    assert all(np.shares_memory(tensors["0000"], tensor) for tensor in tensors.values())
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("archive/data/0", b"\x02" * 1_000_000)
+    with pytest.raises(CheckpointError, match=r"Expected truth values. Received: a byte of value 2"):
+        read_torch(path)
+
+
+def test_a_dict_that_python_2_wrote_is_not_read_as_empty(tmp_path):
+    data = b"\x80\x02ccollections\nOrderedDict\n]]X\x01\x00\x00\x00aaK\x01aa\x85R."
+    with pytest.raises(CheckpointError, match="Python 2"):
+        read_torch(write(tmp_path / "old.pth", data, "zip"))
+
+
+MEGABYTES = 24
+#: Content that would become many times larger in memory, or larger than any memory.
+BOMBS = {
+    "lists": b"]" * 2**20 * MEGABYTES,
+    "dicts": b"}" * 2**20 * MEGABYTES,
+    "filled dicts": b"}K\x01Ns" * (2**20 * MEGABYTES // 5),
+    "numbers": b"M\x10\x27" * (2**20 * MEGABYTES // 3),
+    "marks": b"(" * 2**20 * MEGABYTES,
+    "memo": b"]" + b"\x94" * 2**20 * MEGABYTES,
+    "long text": b"X"
+    + struct.pack("<I", 2**20 * (MEGABYTES - 1))
+    + b"a" * 2**20 * (MEGABYTES - 1)
+    + b"\xf0\x9f\x98\x80.",
+    "long line": b"V" + b"a" * 2**20 * MEGABYTES,
+    "long number": b"\x8b" + struct.pack("<i", 2**20 * (MEGABYTES - 1)) + b"a" * 2**20 * (MEGABYTES - 1) + b".",
+    "claims": b"\x8e" + struct.pack("<Q", 2**50) + b"a",
+}
+MEASURE = """
+import resource, sys, time
+from keras_effvit.weights import CheckpointError, read_checkpoint
+before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+try:
+    read_checkpoint(sys.argv[1])
+except CheckpointError as error:
+    print(repr(str(error)[:200]))
+print(time.perf_counter() - start, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+def measure(path):
+    """Seconds and bytes that reading a file takes, in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", MEASURE, path], check=True, capture_output=True, text=True)
+    seconds, grown = done.stdout.splitlines()[-1].split()
+    return float(seconds), int(grown)
+
+
+@every_format
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BOMBS)
+def test_memory_and_time_are_bounded_by_the_files_size(name, kind, tmp_path):
+    path = write(tmp_path / "bomb.pth", b"\x80\x04" + BOMBS[name], kind)
+    seconds, grown = measure(path)
+    assert seconds < 2
+    assert grown < 4 * path.stat().st_size
+
+
+@pytest.mark.slow
+def test_a_directory_of_nothing_but_names(tmp_path):
+    """Two million empty entries: the zip directory alone is the file."""
+    path = tmp_path / "directory.pth"
+    entry = b"PK\x01\x02" + bytes(24) + struct.pack("<H", 1) + bytes(16) + b"a"
+    size = len(entry) * 600_000
+    path.write_bytes(
+        b"PK\x03\x04" + entry * 600_000 + b"PK\x05\x06" + bytes(8) + struct.pack("<II", size, 4) + bytes(2)
+    )
+    seconds, grown = measure(path)
+    assert seconds < 2
+    assert grown < 4 * path.stat().st_size
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"not a checkpoint", b"\x80\x02" + b"\x00" * 100])
@@ -333,6 +437,60 @@ def test_many_mutants_are_read_or_refused(path, tmp_path):
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory):
     return tmp_path_factory.mktemp("fuzz") / "any.pth"
+
+
+def short(value):
+    return b"X" + struct.pack("<I", len(value)) + value
+
+
+#: Words of the language that a checkpoint's pickle is written in: a stack machine takes them in any order.
+WORDS = st.one_of(
+    st.sampled_from(
+        [
+            *(bytes([code]) for code in b"(0N12]})ltdaesub\x85\x86\x87\x88\x89\x8f\x90\x91\x93\x94\x81\x92RQo"),
+            *(b"h" + bytes([index]) for index in range(4)),
+            *(b"q" + bytes([index]) for index in range(4)),
+            *(b"ctorch\n" + name + b"\n" for name in (b"FloatStorage", b"BoolStorage", b"Size", b"Tensor", b"load")),
+            *(b"ctorch._utils\n" + name + b"\n" for name in (b"_rebuild_tensor_v2", b"_rebuild_parameter")),
+            b"ctorch._tensor\n_rebuild_from_type_v2\n",
+            b"ccollections\nOrderedDict\n",
+            b"cargparse\nNamespace\n",
+            b"cos\nsystem\n",
+            b"(ios\nsystem\n",
+            *(short(word) for word in (b"storage", b"0", b"cpu", b"torch", b"FloatStorage", b"w")),
+            # A storage, a shape and a stride; a whole tensor.
+            b"(" + short(b"storage") + b"ctorch\nFloatStorage\n" + short(b"0") + short(b"cpu") + b"K\x0atQ",
+            b"K\x02K\x03\x86",
+            b"K\x03K\x01\x86",
+        ]
+    ),
+    st.integers(-(2**80), 2**80).map(lambda n: b"\x8a\x0b" + n.to_bytes(11, "little", signed=True)),
+    st.integers(0, 255).map(lambda n: b"K" + bytes([n])),
+    st.floats().map(lambda x: b"G" + struct.pack(">d", x)),
+)
+
+
+def check_sentence(scratch, words):
+    for kind in FORMATS:
+        path = write(scratch, b"\x80\x02" + b"".join(words) + b".", kind)
+        if kind == "zip":
+            with zipfile.ZipFile(path, "a") as archive:
+                archive.writestr("archive/data/0", bytes(40))
+        with contextlib.suppress(CheckpointError):
+            read_all(path)
+
+
+@settings(max_examples=500, deadline=2000)
+@given(words=st.lists(WORDS, max_size=30))
+def test_any_sentence_is_read_or_refused(scratch, words):
+    check_sentence(scratch, words)
+
+
+@pytest.mark.slow
+@settings(max_examples=20_000, deadline=2000)
+@given(words=st.lists(WORDS, max_size=40))
+def test_many_sentences_are_read_or_refused(scratch, words):
+    check_sentence(scratch, words)
 
 
 @settings(max_examples=300, deadline=2000)
