@@ -5,8 +5,12 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from keras_effvit.models import ModelInfo, list_models, model_info
+from keras_effvit.atomic import replacing
+from keras_effvit.models import ModelInfo, create_model, list_models, model_info
+from keras_effvit.weights import load_weights, read_checkpoint
+from keras_effvit.weights.guess import ArraySet, array_sets, guess
 
 COLUMNS = ("model", "parameters", "MACs", "paper", "top-1")
 
@@ -23,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         print(options.command(options))
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"keras-effvit: {error}", file=sys.stderr)
         return 2
     return 0
@@ -63,6 +67,13 @@ def _list(options: argparse.Namespace) -> str:
 
 
 def _info(options: argparse.Namespace) -> str:
+    if options.model not in list_models() and Path(options.model).is_file():
+        return _checkpoint_info(options)
+    if options.model not in list_models():
+        raise ValueError(
+            f"Unknown model. Expected one of {', '.join(list_models())}, or a file of weights. "
+            f"Received: {options.model!r}"
+        )
     facts = dataclasses.asdict(model_info(options.model))
     if options.json:
         return json.dumps(facts, indent=2)
@@ -70,6 +81,61 @@ def _info(options: argparse.Namespace) -> str:
     facts["options"] = ", ".join(f"{key}={value!r}" for key, value in facts["options"].items()) or "-"
     width = max(map(len, facts))
     return "\n".join(f"{key.ljust(width)}  {_readable(value)}" for key, value in facts.items())
+
+
+def _checkpoint_info(options: argparse.Namespace) -> str:
+    checkpoint = read_checkpoint(options.model)
+    sets, model = array_sets(checkpoint), guess(checkpoint)
+    if options.json:
+        facts = {
+            "format": checkpoint.format,
+            "bytes": checkpoint.path.stat().st_size,
+            "sets": [{"wrapper": found.wrapper, "arrays": found.arrays} for found in sets],
+            "guess": model and dataclasses.asdict(model),
+        }
+        return json.dumps(facts, indent=2)
+    return "\n".join(
+        [
+            f"{checkpoint.path.name}: {checkpoint.format}, {checkpoint.path.stat().st_size:,} bytes",
+            *(line for found in sets for line in _array_lines(found)),
+            f"model: {model or 'none of this package'}",
+        ]
+    )
+
+
+def _array_lines(found: ArraySet) -> list[str]:
+    """A heading for a dict of a file, and a line for every array in it."""
+    rows = [
+        (name, dtype, "x".join(map(str, shape)) or "scalar", f"{size:,}")
+        for name, (dtype, shape, size) in found.arrays.items()
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    heading = f"{'/'.join(found.wrapper) or 'top level'}: {len(rows)} arrays, {found.size:,} bytes"
+    lines = [
+        f"  {name.ljust(widths[0])}  {dtype.ljust(widths[1])}  {shape.ljust(widths[2])}  {size.rjust(widths[3])}"
+        for name, dtype, shape, size in rows
+    ]
+    return [heading, *lines]
+
+
+def _import(options: argparse.Namespace) -> str:
+    output = Path(options.output)
+    if not output.name.endswith((".keras", ".weights.h5")):
+        raise ValueError(f"expected a .keras or .weights.h5 file to write. Received: {options.output}")
+    checkpoint = read_checkpoint(options.checkpoint)
+    known = guess(checkpoint)
+    name = options.model or (known and known.model)
+    if name is None:
+        raise ValueError(f"no model of this package has the names in {options.checkpoint}; `info` shows them")
+    classes = options.classes or (known and known.classes) or 1000
+    shape = (options.size, options.size, 3) if options.size else None
+    model = create_model(name, classes=classes, input_shape=shape)
+    report = load_weights(
+        model, options.checkpoint, strict=not options.no_strict, skip_head=options.skip_head or None, ema=options.ema
+    )
+    with replacing(output) as temporary:
+        model.save(temporary) if output.suffix == ".keras" else model.save_weights(temporary)
+    return f"{name}: {report}\nwritten to {output}"
 
 
 def _readable(value: object) -> str:
@@ -87,8 +153,19 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--names", action="store_true", help="names only, at once")
     command.set_defaults(command=_list)
 
-    command = commands.add_parser("info", help="all that is known about one model")
-    command.add_argument("model", help="a name that `list` prints")
+    command = commands.add_parser("info", help="all that is known about one model, or what a file of weights holds")
+    command.add_argument("model", help="a name that `list` prints, or the path of a file of weights")
     command.add_argument("--json", action="store_true", help="as JSON")
     command.set_defaults(command=_info)
+
+    command = commands.add_parser("import", help="a file of weights into a Keras model's file, without PyTorch")
+    command.add_argument("checkpoint", help="a .pth, .pt, .ckpt, .bin, .safetensors, .npz, .keras or .weights.h5 file")
+    command.add_argument("--model", help="a name that `list` prints; by default, what the file looks like")
+    command.add_argument("-o", "--output", required=True, help="the .keras or .weights.h5 file to write")
+    command.add_argument("--classes", type=int, help="of the classifier; by default, as many as in the file")
+    command.add_argument("--size", type=int, help="side of the model's images, 224 by default")
+    command.add_argument("--ema", action="store_true", help="take the moving average beside the weights")
+    command.add_argument("--skip-head", action="store_true", help="leave the classifier at its initial values")
+    command.add_argument("--no-strict", action="store_true", help="accept missing and unexpected entries")
+    command.set_defaults(command=_import)
     return parser

@@ -2,10 +2,19 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
+import time
 
+import keras
+import numpy as np
 import pytest
 
-from keras_effvit import cli, list_models, model_info
+from keras_effvit import cli, create_model, list_models, model_info
+from keras_effvit.atomic import replacing
+from tests.parity import Fixture
+from tests.torch_file import write_zip
 
 
 def run(capsys, *arguments):
@@ -56,3 +65,125 @@ def test_without_a_command(capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main([])
     assert "COMMAND" in capsys.readouterr().err
+
+
+# --- Files of weights.
+
+B0 = "efficientvit_b0"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    tree = {"epoch": 1, "model": {f"module.{name}": value for name, value in Fixture(B0).state_dict().items()}}
+    return write_zip(tmp_path_factory.mktemp("cli") / "b0.pth", tree)
+
+
+def test_info_of_a_file(capsys, checkpoint):
+    status, out, _ = run(capsys, "info", str(checkpoint))
+    assert status == 0
+    lines = out.splitlines()
+    assert lines[0] == f"b0.pth: torch, {checkpoint.stat().st_size:,} bytes"
+    assert lines[1].startswith("model: 197 arrays, ")
+    assert re.search(r"module\.head\.op_list\.3\.linear\.weight +float32 +1000x1280 +5,120,000$", out, re.MULTILINE)
+    names = "names of efficientvit_b (official), in model/module.*"
+    assert lines[-1] == f"model: efficientvit_b0, 1000 classes: 171 of 171 weights, {names}"
+    facts = json.loads(run(capsys, "info", str(checkpoint), "--json")[1])
+    assert facts["guess"]["model"] == B0
+    assert facts["sets"][0]["arrays"]["module.head.op_list.3.linear.bias"] == ["float32", [1000], 4000]
+
+
+def test_info_of_nothing_known(capsys, tmp_path):
+    path = write_zip(tmp_path / "w.pth", {"x": np.zeros((2, 3), np.float16)})
+    assert run(capsys, "info", str(path))[1].splitlines()[-1] == "model: none of this package"
+    status, _, err = run(capsys, "info", str(tmp_path / "nowhere.pth"))
+    assert status == 2
+    assert "or a file of weights. Received: " in err
+
+
+@pytest.mark.parametrize("name", ["sepvit_tiny", "lightvit_small", "lvt", "efficientvit_b1", "efficientvit_base"])
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+def test_the_guess_knows_every_family_by_our_own_files_too(capsys, name, suffix, tmp_path):
+    path = tmp_path / f"mine{suffix}"
+    model = create_model(name, classes=5)
+    model.save(path) if suffix == ".keras" else model.save_weights(path)
+    assert f"model: {name}, 5 classes: " in run(capsys, "info", str(path))[1]
+
+
+@pytest.mark.parametrize("arguments", [("--model", B0), ()])
+def test_import(capsys, checkpoint, arguments, tmp_path):
+    output = tmp_path / "out.keras"
+    status, out, _ = run(capsys, "import", str(checkpoint), *arguments, "-o", str(output))
+    assert status == 0
+    assert "171 entries loaded" in out
+    assert "under 'model' with prefix 'module.'" in out
+    assert out.endswith(f"written to {output}\n")
+    model = keras.models.load_model(output)
+    np.testing.assert_array_equal(model.get_layer("head").bias, Fixture(B0).state_dict()["head.op_list.3.linear.bias"])
+
+
+def test_import_keeps_the_files_classes(capsys, tmp_path):
+    state = Fixture(B0).state_dict()
+    state["head.op_list.3.linear.weight"] = state["head.op_list.3.linear.weight"][:7]
+    state["head.op_list.3.linear.bias"] = state["head.op_list.3.linear.bias"][:7]
+    path, output = write_zip(tmp_path / "w.pth", state), tmp_path / "out.keras"
+    assert run(capsys, "import", str(path), "-o", str(output))[0] == 0
+    assert keras.models.load_model(output).output_shape == (None, 7)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--model", "sepvit_lite", "-o", "out.keras"), "Expected entries such as 'patch_embeds.0.proj.weight'"),
+        (("--model", "nope", "-o", "out.keras"), "Unknown model"),
+        (("-o", "out.pth"), "expected a .keras or .weights.h5 file to write"),
+        (("--ema", "-o", "out.keras"), "Expected a moving average"),
+        (("-o", "missing/out.keras"), "No such file or directory"),
+    ],
+)
+def test_import_that_fails_leaves_the_old_file(capsys, checkpoint, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out.keras").write_text("old")
+    status, _, err = run(capsys, "import", str(checkpoint), *arguments)
+    assert status == 2
+    assert message in err
+    assert [path.name for path in tmp_path.iterdir()] == ["out.keras"]
+    assert (tmp_path / "out.keras").read_text() == "old"
+
+
+WRITE_AGAIN_AND_AGAIN = """
+import sys
+from keras_effvit.atomic import replacing
+from keras_effvit import create_model
+model = create_model("efficientvit_b0")
+print("ready", flush=True)
+while True:
+    with replacing(sys.argv[1]) as temporary:
+        model.save(temporary)
+"""
+
+
+def test_a_kill_leaves_the_old_file_or_the_new_one(tmp_path):
+    path, rng = tmp_path / "out.keras", np.random.default_rng(0)
+    create_model(B0).save(path)
+    for _ in range(4):
+        process = subprocess.Popen([sys.executable, "-c", WRITE_AGAIN_AND_AGAIN, path], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(rng.uniform(0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert keras.models.load_model(path).count_params() > 0
+
+
+def test_a_failure_while_writing_leaves_nothing_behind(tmp_path):
+    path = tmp_path / "out.txt"
+    path.write_text("old")
+
+    def interrupted():
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("out.txt", "old")]

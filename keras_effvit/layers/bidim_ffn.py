@@ -147,13 +147,13 @@ class BiDimensionalFFN(Composite):
         self.mlp = Mlp(self.expansion, name="mlp")
         self.mlp.build(pixels_shape)
         if self.gates:
-            self.attention = BiDimensionalAttention(self.reduction, gates=self.gates, name="gate")
-            self.attention.build(pixels_shape, tokens_shape)
+            self.gate = BiDimensionalAttention(self.reduction, gates=self.gates, name="gate")
+            self.gate.build(pixels_shape, tokens_shape)
 
     def call(self, pixels, tokens=None):
         streams = [self.mlp(x) for x in (pixels, tokens) if x is not None]
         if self.gates:
-            return self.attention(*streams)
+            return self.gate(*streams)
         return streams[0] if tokens is None else tuple(streams)
 
     def compute_output_shape(self, pixels_shape, tokens_shape=None):

@@ -156,8 +156,8 @@ class SeparableSelfAttention(Composite):
                 "SepViT's window grid needs a fixed input size. "
                 f"Received: a map of shape {tuple(input_shape)}; give `input_shape` with both sides."
             )
-        rows, columns = window_grid(height, width, self.window_size)
-        self.windows = rows * columns
+        self.grid = window_grid(height, width, self.window_size)
+        self.windows = self.grid[0] * self.grid[1]
         if self.window_token == "learnable":
             self.token = self.add_weight(name="token", shape=(self.windows, channels), initializer="zeros")
         tokens = (None, self.windows, channels)

@@ -1,6 +1,6 @@
 """The skeleton all models share: input -> encoder -> final map or pyramid -> head, and the constructor's rules."""
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -21,13 +21,34 @@ DEFAULTS: dict[str, Any] = {
     "drop_path_rate": None,
     "include_preprocessing": False,
     "name": None,
+    "accept_license": False,
 }
 #: The subset of them that makes sense for a pyramid of maps.
 BACKBONE_DEFAULTS = {
     key: DEFAULTS[key]
-    for key in ("weights", "input_tensor", "input_shape", "drop_path_rate", "include_preprocessing", "name")
+    for key in (
+        *("weights", "input_tensor", "input_shape", "drop_path_rate"),
+        *("include_preprocessing", "name", "accept_license"),
+    )
 }
 MIN_SIDE = 32
+
+
+def _no_loader(model: keras.Model, spec: ModelSpec, *, weights: Any, accept_license: bool) -> None:
+    raise ValueError(f"`weights` needs `keras_effvit.weights` to be imported. Received: weights={weights!r}")
+
+
+_loader: Callable[..., None] = _no_loader
+
+
+def use_weight_loader(loader: Callable[..., None]) -> None:
+    """Says what loads weights: `keras_effvit.weights`, which knows the models and is not known to them.
+
+    Args:
+        loader: called by every constructor that is given `weights`, as loader(model, spec, weights=, accept_license=).
+    """
+    global _loader
+    _loader = loader
 
 
 def assemble(family: Family, spec: ModelSpec, **options: Any) -> keras.Model:
@@ -152,40 +173,8 @@ def _finish_model(image: Any, outputs: Any, spec: ModelSpec, options: dict[str, 
     inputs = keras.utils.get_source_inputs(image)
     model = keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=options["name"] or spec.id)
     if options["weights"] is not None:
-        _load(model, options["weights"])
+        _loader(model, spec, weights=options["weights"], accept_license=options["accept_license"])
     return model
-
-
-def _load(model: keras.Model, weights: Any) -> None:
-    path = Path(str(weights))
-    if not path.name.endswith((".weights.h5", ".keras")) or not path.is_file():
-        raise ValueError(
-            f"`weights` must be None or the path of a `.weights.h5` or `.keras` file. Received: weights={weights!r}"
-        )
-    if path.suffix == ".keras":
-        _copy(keras.models.load_model(path, compile=False), model, path)
-        return
-    try:
-        model.load_weights(path)
-    except ValueError as error:
-        raise ValueError(
-            f"`weights` must hold the weights of this model: {model.name} with output {model.output_shape}. "
-            f"Received: weights={str(weights)!r}, which do not fit: {error}"
-        ) from error
-
-
-def _copy(source: keras.Model, target: keras.Model, path: Path) -> None:
-    expected = [(w.path, tuple(w.shape)) for w in target.weights]
-    received = [(w.path, tuple(w.shape)) for w in source.weights]
-    if [shape for _, shape in expected] != [shape for _, shape in received]:
-        differing = next((pair for pair in zip(expected, received, strict=False) if pair[0][1] != pair[1][1]), None)
-        raise ValueError(
-            f"`weights` must hold the weights of this model. Expected: {len(expected)} arrays"
-            + (f", {differing[0][0]} of shape {differing[0][1]}" if differing else "")
-            + f". Received: weights={str(path)!r} with {len(received)} arrays"
-            + (f", {differing[1][0]} of shape {differing[1][1]}" if differing else "")
-        )
-    target.set_weights(source.get_weights())
 
 
 def residual(x: Any, branch: Any, rate: float, name: str) -> Any:

@@ -119,7 +119,8 @@ def _document(entry: Variant) -> str:
 
 Args:
     include_top: whether the classification head is built.
-    weights: `None` for initial values, or the path of a `.weights.h5` or `.keras` file.
+    weights: `None` for initial values, `"official"` for the authors' own, which are downloaded once, or the path
+        of a checkpoint: `.pth`, `.pt`, `.ckpt`, `.bin`, `.safetensors`, `.npz`, `.keras` or `.weights.h5`.
     input_tensor: a Keras tensor to build on, instead of an input of its own.
     input_shape: (height, width, channels), both sides at least 32; 224 x 224 x 3 by default.
     pooling: without the head, `None` for the final map, `"avg"` or `"max"` for its summary.
@@ -128,6 +129,7 @@ Args:
     drop_path_rate: stochastic depth of the last block while training; by default the paper's, {entry.spec.drop_path}.
     include_preprocessing: take pixels in [0, 255], uint8 or float, and scale them inside the model.
     name: the model's name.
+    accept_license: that you keep to the licence of official weights that are not free for every use.
 {own}
 
 Returns:
@@ -165,6 +167,16 @@ def list_models(pattern: str = "*") -> list[str]:
     return [name for name in _variants if re.match(fnmatch.translate(pattern), name)]
 
 
+def families() -> dict[str, Family]:
+    """The families of models by name."""
+    return {entry.family.name: entry.family for entry in _variants.values()}
+
+
+def models_of(family: str) -> list[str]:
+    """Names of a family's models."""
+    return [name for name, entry in _variants.items() if entry.family.name == family]
+
+
 def create_model(name: str, /, **options: Any) -> keras.Model:
     """Creates a model by its name in the registry.
 
@@ -198,7 +210,8 @@ def create_backbone(
         input_shape: (height, width, channels), both sides at least 32; 224 x 224 x 3 by default.
         levels: which maps, out of `"P2"` (stride 4) to `"P5"` (stride 32); all that the model has by default.
         dense: the variant the authors use for segmentation and detection, where it differs (SepViT, LightViT).
-        **options: `input_tensor`, `weights`, `drop_path_rate`, `include_preprocessing`, `name` and the family's own.
+        **options: `input_tensor`, `weights`, `drop_path_rate`, `include_preprocessing`, `name`, `accept_license` and
+            the family's own.
 
     Raises:
         ValueError: for an unknown name, option or level.

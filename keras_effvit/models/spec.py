@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any, ClassVar, Literal, TypedDict
 
 import numpy as np
@@ -15,7 +16,7 @@ class ModelOptions(TypedDict, total=False):
     """The constructor vocabulary every model shares; the families add a few options of their own."""
 
     include_top: bool
-    weights: str | None
+    weights: str | PathLike[str] | None
     input_tensor: Any
     input_shape: tuple[int | None, int | None, int] | None
     pooling: Pooling
@@ -24,6 +25,7 @@ class ModelOptions(TypedDict, total=False):
     drop_path_rate: float | None
     include_preprocessing: bool
     name: str | None
+    accept_license: bool
 
 
 @dataclass(frozen=True)

@@ -1,55 +1,82 @@
-"""Putting the authors' weights, as plain arrays, into a Keras model."""
+"""Putting weights from anywhere, as plain arrays, into a Keras model: all of them or none."""
 
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
-from keras_effvit.weights.rules import TABLES, NameTable
+from keras_effvit.layers.linear_attention import MultiScaleLinearAttention
+from keras_effvit.models.registry import families
+from keras_effvit.weights.accounting import check_complete, leftovers
+from keras_effvit.weights.fitting import plan
+from keras_effvit.weights.formats import read_checkpoint
+from keras_effvit.weights.guess import likely_family
+from keras_effvit.weights.matching import find
+from keras_effvit.weights.naming import namings
+from keras_effvit.weights.pickle_machine import CheckpointError
+from keras_effvit.weights.report import WeightReport
 
-#: Checkpoint axes in the order Keras keeps them, by the kind of layer that owns the kernel.
-_CONV_AXES = (2, 3, 1, 0)  # (out, in, rows, columns) -> (rows, columns, in, out)
-_DEPTHWISE_AXES = (2, 3, 0, 1)  # (channels, 1, rows, columns) -> (rows, columns, channels, 1)
+#: How many float32 values a processor's cache fetches and writes at once.
+_LINE = 16
 
 
-@dataclass(frozen=True)
-class WeightReport:
-    """What became of every entry.
+def load_weights(
+    model: keras.Model, path: str | Path, *, strict: bool = True, skip_head: bool | None = None, ema: bool = False
+) -> WeightReport:
+    """Loads a file of weights: the authors' own checkpoints, other ports', or what Keras or numpy saved.
 
-    Attributes:
-        matched: checkpoint entries that are now in the model.
-        missing: entries the model needs and the checkpoint does not hold; these weights are unchanged.
-        unexpected: entries the checkpoint holds and the model has no place for.
-        reshaped: matched entries whose shape differs beyond the order of axes (1x1 convolutions become linear layers).
-        ignored: counters, index tables, and what a model without head leaves out: the head, and stages after its last.
-        prefix: what stood before every name.
+    PyTorch is not needed, and nothing in the file is run. The model's weights change when all checks have passed.
+
+    Args:
+        model: a model made by this package, whole or as a backbone.
+        path: a `.pth`, `.pt`, `.ckpt`, `.bin`, `.safetensors`, `.npz`, `.keras` or `.weights.h5` file; its content
+            decides, not its name.
+        strict: refuse missing and unexpected entries, beyond the documented differences of dense models.
+        skip_head: keep the model's own classifier. By default that is done when the file's has another number of
+            classes; `False` refuses such a file.
+        ema: take the moving average that some training scripts keep beside the weights.
+
+    Returns:
+        What became of every entry.
+
+    Raises:
+        CheckpointError: a ValueError, if the file cannot be read or does not hold what was asked for.
+        ValueError: if the model is not of this package, if `strict` is violated, or if a shape does not fit.
+        OSError: if the file cannot be opened.
+
+    Example:
+        >>> print(load_weights(LightViTTiny(), "lightvit_tiny_78.7.ckpt"))
+        425 entries loaded from lightvit_tiny_78.7.ckpt under 'state_dict'
+        licence of the authors' weights: Apache-2.0
     """
-
-    matched: tuple[str, ...]
-    missing: tuple[str, ...]
-    unexpected: tuple[str, ...]
-    reshaped: tuple[str, ...]
-    ignored: tuple[str, ...]
-    prefix: str
-
-    def __str__(self) -> str:
-        lines = [f"{len(self.matched)} entries loaded" + (f" under {self.prefix!r}" if self.prefix else "")]
-        for kind in ("missing", "unexpected", "reshaped", "ignored"):
-            names = getattr(self, kind)
-            if names:
-                lines.append(f"{len(names)} {kind}: {_some(names)}")
-        return "\n".join(lines)
+    checkpoint = read_checkpoint(path)
+    try:
+        report = _load(model, checkpoint.content, strict=strict, skip_head=skip_head, ema=ema)
+    except CheckpointError as error:
+        family = likely_family(checkpoint.content)
+        hint = f"those of {family}" if family else "unknown"
+        raise CheckpointError(f"{error} The names in {path} are {hint}.") from error
+    settings = report.settings or _set_attention_epsilon(model, _noted_epsilon(checkpoint.config))
+    return replace(report, source=str(path), settings=settings)
 
 
-def load_state_dict(model: keras.Model, state_dict: Mapping[str, np.ndarray], *, strict: bool = True) -> WeightReport:
-    """Copies a checkpoint's arrays into a model of this package, all of them or none.
+def load_state_dict(
+    model: keras.Model,
+    state_dict: Mapping[str, np.ndarray],
+    *,
+    strict: bool = True,
+    skip_head: bool | None = None,
+) -> WeightReport:
+    """Copies names and arrays into a model of this package, all of them or none.
 
     Args:
         model: a model made by this package, whole or as a backbone.
         state_dict: the authors' names and arrays, in the axis order of their framework.
-        strict: refuse missing and unexpected entries.
+        strict: as in `load_weights`.
+        skip_head: as in `load_weights`.
 
     Returns:
         What became of every entry.
@@ -62,103 +89,74 @@ def load_state_dict(model: keras.Model, state_dict: Mapping[str, np.ndarray], *,
         >>> print(report)
         190 entries loaded
     """
-    table, targets = _targets(model)
-    prefix = max(table.prefixes, key=lambda p: sum(p + name in state_dict for name in targets))
-    values, reshaped = {}, []
-    for name, target in targets.items():
-        if prefix + name in state_dict:
-            values[name] = _fit(name, np.asarray(state_dict[prefix + name]), target)
-            if values[name].ndim != np.ndim(state_dict[prefix + name]):
-                reshaped.append(name)
-    missing = tuple(name for name in targets if name not in values)
-    unexpected, ignored = _leftovers(state_dict, table, targets, prefix)
-    if strict and (missing or unexpected):
-        raise ValueError(
-            f"The checkpoint does not fit {model.name}. Expected {len(targets)} entries. "
-            f"Missing: {_some(missing) or 'none'}. Unexpected: {_some(unexpected) or 'none'}."
-        )
-    for name, value in values.items():
-        targets[name].variable.assign(value)
-    return WeightReport(tuple(values), missing, unexpected, tuple(reshaped), ignored, prefix)
+    arrays = {name: np.asarray(value) for name, value in state_dict.items()}
+    return _load(model, arrays, strict=strict, skip_head=skip_head, ema=False)
 
 
-@dataclass(frozen=True)
-class _Target:
-    variable: keras.Variable
-    axes: tuple[int, ...] | None
+def _load(model: keras.Model, content: Mapping, *, strict: bool, skip_head: bool | None, ema: bool) -> WeightReport:
+    match = find(content, namings(model), ema=ema)
+    targets, table = match.naming.targets, match.naming.table
+    fitted = plan(match, skip_head)
+    missing = tuple(name for name in targets if name not in fitted.values and name not in fitted.skipped)
+    unexpected, ignored = leftovers(match)
+    if strict:
+        check_complete(model.name, match, missing, unexpected)
+    for name, value in fitted.values.items():
+        _assign(targets[name].variable, value)
+    return WeightReport(
+        matched=tuple(fitted.values),
+        missing=missing,
+        unexpected=unexpected,
+        resized=fitted.resized,
+        skipped=fitted.skipped,
+        reshaped=fitted.reshaped,
+        ignored=ignored,
+        wrapper=match.wrapper,
+        prefix=match.prefix,
+        names=match.naming.title,
+        settings=_set_attention_epsilon(model, table.attention_epsilon if table else None),
+        licence=families()[table.family].licence if table else None,
+    )
 
 
-def _targets(model: keras.Model) -> tuple[NameTable, dict[str, _Target]]:
-    """The family's table and, by checkpoint name, every weight of the model."""
-    weights = list(_weights(model, ""))
-    for table in TABLES.values():
-        names = [table.checkpoint_name(path) for path, _ in weights]
-        if weights and all(names):
-            return table, {name: target for name, (_, target) in zip(names, weights, strict=True) if name}
-    raise ValueError(f"Expected a model made by keras_effvit. Received: {model.name!r}, whose layers have other names")
+def _assign(variable: keras.Variable, value: np.ndarray) -> None:
+    # A copy of its own, in one piece: a variable must not go on living in a mapped file.
+    copy = np.empty(value.shape, keras.backend.standardize_dtype(variable.dtype))
+    if value.ndim == 2 and value.strides[0] < value.strides[1]:
+        # A transposed matrix goes five times faster when the copy is written a cache line a row at a time.
+        for start in range(0, value.shape[1], _LINE):
+            copy[:, start : start + _LINE] = value[:, start : start + _LINE]
+    else:
+        copy[...] = value
+    variable.assign(copy)
 
 
-def _weights(layer: keras.layers.Layer, path: str) -> Iterator[tuple[str, _Target]]:
-    """(path, target) of every weight below `layer`; models on the way add nothing to the path."""
-    for variable in layer._trainable_variables + layer._non_trainable_variables:
-        yield f"{path}/{variable.name}", _Target(variable, _axes(layer, variable))
-    for child in layer._layers:
-        below = "" if isinstance(child, keras.Model) else f"{path}/{child.name}".lstrip("/")
-        yield from _weights(child, below)
+def _noted_epsilon(config: Any) -> float | None:
+    """The epsilon of linear attention that a model was saved with."""
+    todo = [config]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, dict):
+            inner = item.get("config")
+            if item.get("class_name") == MultiScaleLinearAttention.__name__ and isinstance(inner, dict):
+                epsilon = inner.get("epsilon")
+                return epsilon if isinstance(epsilon, float) and 0 <= epsilon < 1 else None
+            todo.extend(item.values())
+        elif isinstance(item, list):
+            todo.extend(item)
+    return None
 
 
-def _axes(layer: keras.layers.Layer, variable: keras.Variable) -> tuple[int, ...] | None:
-    if variable.name != "kernel":
-        return None
-    if isinstance(layer, keras.layers.DepthwiseConv2D):
-        return _DEPTHWISE_AXES
-    return _CONV_AXES if len(variable.shape) == 4 else (1, 0)
-
-
-def _fit(name: str, value: np.ndarray, target: _Target) -> np.ndarray:
-    """`value` with Keras' order of axes and the variable's shape, if it has as many values on the same axes."""
-    shape = tuple(target.variable.shape)
-    fitted = value
-    if target.axes is not None:
-        if fitted.ndim == 4 and len(target.axes) == 2 and fitted.shape[2:] == (1, 1):
-            fitted = fitted[:, :, 0, 0]
-        if fitted.ndim == len(target.axes):
-            fitted = fitted.transpose(target.axes)
-    elif _without_ones(fitted.shape) == _without_ones(shape):
-        fitted = fitted.reshape(shape)
-    if fitted.shape != shape:
-        raise ValueError(
-            f"Shape of {name} does not fit: expected {shape} in Keras' order of axes. "
-            f"Received: {value.shape} in the checkpoint's."
-        )
-    return fitted
-
-
-def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(side for side in shape if side != 1)
-
-
-def _leftovers(
-    state_dict: Mapping[str, np.ndarray], table: NameTable, targets: Mapping[str, _Target], prefix: str
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The entries no weight asked for: (unexpected, ignored)."""
-    has_head = any(name.startswith("head.") for name in targets)
-    deepest = 0 if has_head else max((table.stage(name) or 0 for name in targets), default=0)
-
-    def beyond_the_model(entry: str, name: str) -> bool:
-        """Whether an entry belongs to what a model without head leaves out: the head, later stages, other networks."""
-        other = not entry.startswith(prefix) or re.match(table.head, name)
-        return not has_head and (bool(other) or (table.stage(name) or 0) > deepest)
-
-    unexpected, ignored = [], []
-    for entry in state_dict:
-        name = entry.removeprefix(prefix)
-        if entry.startswith(prefix) and name in targets:
-            continue
-        skip = re.fullmatch(table.buffers, name) or beyond_the_model(entry, name)
-        (ignored if skip else unexpected).append(entry)
-    return tuple(unexpected), tuple(ignored)
-
-
-def _some(names: tuple[str, ...], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def _set_attention_epsilon(model: keras.Model, epsilon: float | None) -> tuple[str, ...]:
+    """Sets what belongs to the weights but is no weight: the epsilon that they were trained with; says so."""
+    if epsilon is None:
+        return ()
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, MultiScaleLinearAttention)]
+    changed = [layer for layer in layers if layer.epsilon != epsilon]
+    if not changed:
+        return ()
+    for layer in changed:
+        layer.epsilon = epsilon
+    # Functions that were traced before have the old number in them; Keras makes new ones where there are none.
+    model.predict_function = model.test_function = model.train_function = None
+    return (f"attention epsilon {epsilon}, in {len(changed)} layers",)

@@ -1,95 +1,10 @@
-"""The name tables: where every weight of a Keras model stands in the authors' checkpoint.
+"""The name tables: where every weight of a Keras model stands in the authors' checkpoints and in other code's."""
 
-A rule maps a layer's path in our model to the module's name in the checkpoint. `{i}` stands for a number on the left;
-on the right it may be shifted, `{i-1}`, because our stages and blocks count from 1. A rule whose left side is the path
-of a weight, not of a layer, names the whole checkpoint entry.
-"""
-
-import functools
-import re
-from dataclasses import dataclass
-
-#: A layer's own variables, and what checkpoints call them.
-LEAVES = {
-    "kernel": "weight",
-    "bias": "bias",
-    "gamma": "weight",
-    "beta": "bias",
-    "moving_mean": "running_mean",
-    "moving_variance": "running_var",
-}
-
-
-@dataclass(frozen=True)
-class NameTable:
-    """One family's names.
-
-    Attributes:
-        rules: our path -> checkpoint name, the first match counts.
-        prefixes: what may stand before every name (the wrappers of dense code bases and of data parallelism).
-        head: pattern of the entries that only a classifier needs, ignored by models built without the head.
-        buffers: pattern of entries that hold no weight.
-    """
-
-    rules: dict[str, str]
-    prefixes: tuple[str, ...] = ("", "module.", "backbone.")
-    head: str = r"head\."
-    buffers: str = r".*\.num_batches_tracked"
-
-    def checkpoint_name(self, path: str) -> str | None:
-        """The checkpoint's name of the weight at `path`, or `None` where no rule applies."""
-        layer, _, leaf = path.rpartition("/")
-        for ours, theirs in self.rules.items():
-            for candidate, suffix in ((path, ""), (layer, f".{LEAVES.get(leaf, leaf)}")):
-                match = _pattern(ours).fullmatch(candidate)
-                if match:
-                    return _fill(theirs, match.groupdict()) + suffix
-        return None
-
-    def stage(self, name: str) -> int | None:
-        """The stage, counted from 1, that a checkpoint's entry belongs to; `None` for the stem and the head."""
-        for ours, theirs in self.rules.items():
-            match = _inverse(theirs).match(name)
-            if match and ours.startswith("stage"):
-                number = re.match(r"stage(\d+)", ours)
-                return int(number[1]) if number else int(match["s"]) - _shift(theirs)
-        return None
-
-
-#: A placeholder of a rule's right side: its name and its shift.
-_PLACEHOLDER = r"\{(\w+?)([+-]\d+)?\}"
-
-
-@functools.cache
-def _inverse(template: str) -> re.Pattern[str]:
-    """Matches the entries of a module named by a rule's right side."""
-    parts = re.split(_PLACEHOLDER, template)
-    pattern = "".join(
-        f"(?P<{name}>\\d+)" + re.escape(after) for name, after in zip(parts[1::3], parts[3::3], strict=True)
-    )
-    return re.compile(re.escape(parts[0]) + pattern + r"(\.|$)")
-
-
-@functools.cache
-def _pattern(template: str) -> re.Pattern[str]:
-    parts = re.split(r"\{(\w+)\}", template)
-    # Odd parts are the placeholders' names.
-    return re.compile("".join(f"(?P<{p}>\\d+)" if i % 2 else re.escape(p) for i, p in enumerate(parts)))
-
-
-def _shift(template: str) -> int:
-    """What a rule's right side adds to the stage."""
-    return next(int(shift or 0) for name, shift in re.findall(_PLACEHOLDER, template) if name == "s")
-
-
-def _fill(template: str, numbers: dict[str, str]) -> str:
-    def number(match: re.Match[str]) -> str:
-        return str(int(numbers[match[1]]) + int(match[2] or 0))
-
-    return re.sub(_PLACEHOLDER, number, template)
-
+from keras_effvit.layers.linear_attention import OFFICIAL_EPSILON
+from keras_effvit.weights.names import NameTable
 
 SEPVIT = NameTable(
+    family="sepvit",
     rules={
         "stage{s}_patch_embed/proj": "patch_embeds.{s-1}.proj",
         "stage{s}_patch_embed/norm": "patch_embeds.{s-1}.norm",
@@ -109,6 +24,11 @@ SEPVIT = NameTable(
         "head": "head",
     },
     head=r"(norm|head)\.",
+    # The dense models have PSA in every block, with a constant window token. The classification models have no PSA
+    # where one window is the whole map: in the second of two blocks of stage 3, and in stage 4.
+    dense_norms=r"norm_list\..+",
+    only_dense=r"(norm_list\.|blocks\.(2\.\d*[13579]|3\.\d+)\.attn\.(PSA_qk|win_tokens_norm)\.).+",
+    only_classification=r"blocks\.\d+\.\d+\.win_tokens",
 )
 
 #: The convolutions of EfficientViT's blocks, ours and the authors' names.
@@ -122,6 +42,7 @@ _EFFICIENTVIT_B_BLOCKS = {
 }
 
 EFFICIENTVIT_B = NameTable(
+    family="efficientvit_b",
     rules={
         "stem_conv/conv": "backbone.input_stem.op_list.0.conv",
         "stem_conv/norm": "backbone.input_stem.op_list.0.norm",
@@ -142,11 +63,47 @@ EFFICIENTVIT_B = NameTable(
         "head_norm": "head.op_list.2.norm",
         "head": "head.op_list.3.linear",
     },
-    prefixes=("", "module."),
+    attention_epsilon=OFFICIAL_EPSILON,
+)
+
+#: timm's blocks are those of its own stem and stages; inside, the authors' names.
+_TIMM_BLOCKS = {
+    "stem_block{b}": "stem.res{b-1}.main",
+    "stage{s}_down": "stages.{s-1}.blocks.0.main",
+    "stage{s}_block{b}": "stages.{s-1}.blocks.{b}.main",
+    "stage{s}_block{b}_mbconv": "stages.{s-1}.blocks.{b}.local_module.main",
+}
+
+EFFICIENTVIT_B_TIMM = NameTable(
+    family="efficientvit_b",
+    rules={
+        "stem_conv/conv": "stem.in_conv.conv",
+        "stem_conv/norm": "stem.in_conv.norm",
+        **{
+            f"{block}/{conv}/{part}": f"{their_block}.{their_conv}.{part}"
+            for block, their_block in _TIMM_BLOCKS.items()
+            for conv, their_conv in _EFFICIENTVIT_CONVS.items()
+            for part in ("conv", "norm")
+        },
+        "stage{s}_block{b}_attn/qkv": "stages.{s-1}.blocks.{b}.context_module.main.qkv.conv",
+        "stage{s}_block{b}_attn/aggregate_depth": "stages.{s-1}.blocks.{b}.context_module.main.aggreg.0.0",
+        "stage{s}_block{b}_attn/aggregate_point": "stages.{s-1}.blocks.{b}.context_module.main.aggreg.0.1",
+        "stage{s}_block{b}_attn/proj/conv": "stages.{s-1}.blocks.{b}.context_module.main.proj.conv",
+        "stage{s}_block{b}_attn/proj/norm": "stages.{s-1}.blocks.{b}.context_module.main.proj.norm",
+        "head_conv/conv": "head.in_conv.conv",
+        "head_conv/norm": "head.in_conv.norm",
+        "head_hidden": "head.classifier.0",
+        "head_norm": "head.classifier.1",
+        "head": "head.classifier.4",
+    },
+    code="timm",
+    attention_epsilon=1e-5,
 )
 
 #: No checkpoint of EfficientViT-Base exists; one that names our own paths, with dots, can be loaded.
 EFFICIENTVIT_BASE = NameTable(
+    family="efficientvit_base",
+    code="ours",
     rules={
         path: path.replace("/", ".")
         for path in (
@@ -171,7 +128,6 @@ EFFICIENTVIT_BASE = NameTable(
             "head",
         )
     },
-    prefixes=("", "module."),
     head=r"head\w*\.",
 )
 
@@ -192,6 +148,7 @@ _LIGHTVIT_BLOCK = {
 }
 
 LIGHTVIT = NameTable(
+    family="lightvit",
     rules={
         **{f"stem_conv{i + 1}/conv": f"patch_embed.stem.{3 * i}" for i in range(4)},
         **{f"stem_conv{i + 1}/norm": f"patch_embed.stem.{3 * i + 1}" for i in range(4)},
@@ -217,6 +174,8 @@ LIGHTVIT = NameTable(
     },
     head=r"(norm|neck|head)\.",
     buffers=r".*\.(num_batches_tracked|relative_position_index)",
+    dense_norms=r"norm[0-2]\..+",
+    only_dense=r"norm[0-2]\..+",
 )
 
 #: LVT's parts of a block; the convolution of the first stage's values is called plainly `weight`.
@@ -237,6 +196,7 @@ _LVT_BLOCK = {
 }
 
 LVT = NameTable(
+    family="lvt",
     rules={
         "stage{s}_patch_embed/proj": "backbone.{s-1}.0.proj",
         "stage{s}_patch_embed/norm": "backbone.{s-1}.0.norm",
@@ -256,12 +216,7 @@ LVT = NameTable(
     },
     # `backbone.` is part of the names; dense code bases put another one before it.
     head=r"(?!backbone\.)",
+    classifiers=("head", "heads/head", "heads/aux_head"),
 )
 
-TABLES = {
-    "sepvit": SEPVIT,
-    "lvt": LVT,
-    "lightvit": LIGHTVIT,
-    "efficientvit_b": EFFICIENTVIT_B,
-    "efficientvit_base": EFFICIENTVIT_BASE,
-}
+TABLES = (SEPVIT, LVT, LIGHTVIT, EFFICIENTVIT_B, EFFICIENTVIT_B_TIMM, EFFICIENTVIT_BASE)

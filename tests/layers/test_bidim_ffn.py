@@ -31,7 +31,7 @@ def gated(y, layer):
 
 def ffn(x, layer):
     y = linear(gelu(linear(x, layer.mlp.fc1)), layer.mlp.fc2)
-    return gated(y, layer.attention) if layer.gates else y
+    return gated(y, layer.gate) if layer.gates else y
 
 
 @pytest.mark.parametrize("gates", GATES)

@@ -29,7 +29,7 @@ def test_reports_what_it_did(model, golden):
     assert report.prefix == ""
     # (1, n, 1, c) in the checkpoint, (n, c) here.
     assert [name.split(".")[-1] for name in report.reshaped] == ["win_tokens"] * 6
-    assert str(report).startswith("190 entries loaded\n6 reshaped: blocks.0.0.win_tokens, ")
+    assert str(report).startswith("190 entries loaded\n6 reshaped (of another rank): blocks.0.0.win_tokens, ")
 
 
 def test_axes_of_every_kind_of_kernel(model, golden):
@@ -49,7 +49,7 @@ def test_finds_the_prefix(model, golden, prefix):
     report = load_state_dict(model, {prefix + name: value for name, value in golden.state_dict().items()})
     assert report.prefix == prefix
     assert len(report.matched) == 190
-    assert f"under {prefix!r}" in str(report)
+    assert f"with prefix {prefix!r}" in str(report)
 
 
 def test_counters_are_ignored(model, golden):
@@ -136,7 +136,7 @@ def test_a_wrong_shape_names_both_and_nothing_changes(model, golden):
     before, weights = model.get_weights(), golden.state_dict()
     weights["head.weight"] = weights["head.weight"][:10]
     with pytest.raises(ValueError, match=r"head.weight.*expected \(256, 1000\).*Received: \(10, 256\)"):
-        load_state_dict(model, weights, strict=False)
+        load_state_dict(model, weights, strict=False, skip_head=False)
     assert unchanged(model, before)
 
 
@@ -146,11 +146,6 @@ def test_axes_are_not_reinterpreted(model, golden):
     weights["blocks.2.1.mlp.fc1.weight"] = weights["blocks.2.1.mlp.fc1.weight"].T
     with pytest.raises(ValueError, match=r"blocks.2.1.mlp.fc1.weight"):
         load_state_dict(model, weights)
-
-
-def test_a_grid_of_another_size_is_refused(golden):
-    with pytest.raises(ValueError, match=r"blocks.0.0.win_tokens.*expected \(9, 32\).*Received: \(1, 64, 1, 32\)"):
-        load_state_dict(create_model("sepvit_lite", input_shape=SIZE), golden.state_dict())
 
 
 def test_a_foreign_model_is_refused(golden):
