@@ -7,7 +7,8 @@ from typing import Any
 import keras
 
 from keras_effvit.models.spec import ModelSpec
-from keras_effvit.weights.load import load_weights
+from keras_effvit.weights.formats import read_checkpoint
+from keras_effvit.weights.load import load_checkpoint
 from keras_effvit.weights.official import download, published
 
 
@@ -29,7 +30,10 @@ def load_into(model: keras.Model, spec: ModelSpec, *, weights: Any, accept_licen
     else:
         path = _existing_file(weights)
     try:
-        report = load_weights(model, path)
+        checkpoint = read_checkpoint(path)
+        # A whole model of ours with other classes is a mistake; with the authors' file it is fine-tuning.
+        whole = checkpoint.format in ("keras", "h5")
+        report = load_checkpoint(model, checkpoint, skip_head=False if whole else None)
     except ValueError as error:
         raise ValueError(
             f"`weights` must hold the weights of this model: {model.name} with output {model.output_shape}. "
@@ -43,6 +47,6 @@ def _existing_file(weights: Any) -> Path:
     path = Path(weights) if isinstance(weights, (str, os.PathLike)) else None
     if path is None or not path.is_file():
         raise ValueError(
-            f'`weights` must be None, "official" or the path of a file of weights. Received: weights={weights!r}'
+            f'`weights` must be None or the path of a file of weights, or "official". Received: weights={weights!r}'
         )
     return path

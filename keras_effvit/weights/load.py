@@ -12,7 +12,7 @@ from keras_effvit.layers.linear_attention import MultiScaleLinearAttention
 from keras_effvit.models.registry import families
 from keras_effvit.weights.accounting import check_complete, leftovers
 from keras_effvit.weights.fitting import plan
-from keras_effvit.weights.formats import read_checkpoint
+from keras_effvit.weights.formats import Checkpoint, read_checkpoint
 from keras_effvit.weights.guess import likely_family
 from keras_effvit.weights.matching import find
 from keras_effvit.weights.naming import namings
@@ -52,15 +52,34 @@ def load_weights(
         425 entries loaded from lightvit_tiny_78.7.ckpt under 'state_dict'
         licence of the authors' weights: Apache-2.0
     """
-    checkpoint = read_checkpoint(path)
+    return load_checkpoint(model, read_checkpoint(path), strict=strict, skip_head=skip_head, ema=ema)
+
+
+def load_checkpoint(
+    model: keras.Model,
+    checkpoint: Checkpoint,
+    *,
+    strict: bool = True,
+    skip_head: bool | None = None,
+    ema: bool = False,
+) -> WeightReport:
+    """`load_weights` of a file that was read already.
+
+    Args:
+        model: as in `load_weights`.
+        checkpoint: of `read_checkpoint`.
+        strict: as in `load_weights`.
+        skip_head: as in `load_weights`.
+        ema: as in `load_weights`.
+    """
     try:
         report = _load(model, checkpoint.content, strict=strict, skip_head=skip_head, ema=ema)
     except CheckpointError as error:
         family = likely_family(checkpoint.content)
         hint = f"those of {family}" if family else "unknown"
-        raise CheckpointError(f"{error} The names in {path} are {hint}.") from error
+        raise CheckpointError(f"{error} The names in {checkpoint.path} are {hint}.") from error
     settings = report.settings or _set_attention_epsilon(model, _noted_epsilon(checkpoint.config))
-    return replace(report, source=str(path), settings=settings)
+    return replace(report, source=str(checkpoint.path), settings=settings)
 
 
 def load_state_dict(

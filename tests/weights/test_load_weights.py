@@ -338,6 +338,18 @@ def test_the_constructor_says_what_it_loaded(state, tmp_path, capsys):
         keras.config.enable_interactive_logging()
 
 
+def test_the_constructor_starts_fine_tuning_from_the_authors_file(state, tmp_path, capsys):
+    path = write_zip(tmp_path / "w.pth", state)
+    assert create_model(NAME, weights=path, classes=7).output_shape == (None, 7)
+    assert "2 skipped (of another number of classes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("file", ["w.keras", "w.weights.h5"])
+def test_the_constructor_takes_a_whole_model_as_it_is(file, state, tmp_path):
+    with pytest.raises(ValueError, match=r"expected \(1280, 7\)"):
+        create_model(NAME, weights=WRITERS[file](tmp_path / file, state), classes=7)
+
+
 def test_the_constructor_of_another_model(state, tmp_path):
     with pytest.raises(ValueError, match=r"weights of this model: efficientvit_b1.*which do not fit"):
         create_model("efficientvit_b1", weights=write_zip(tmp_path / "w.pth", state))
