@@ -13,8 +13,12 @@ _KERAS_STATE = re.compile(r"(^|/)(seed_generator|optimizer)/")
 _ENCODER = re.compile(r"stem|global_tokens|stage(\d+)")
 
 
-def _is_transfer(match: Match) -> bool:
-    """Whether a classification file meets a dense model."""
+def is_transfer(match: Match) -> bool:
+    """Whether a classification file meets a dense model.
+
+    Args:
+        match: the entries.
+    """
     table = match.naming.table
     if table is None or table.dense_norms is None:
         return False
@@ -22,7 +26,9 @@ def _is_transfer(match: Match) -> bool:
     return bool(expected) and not any(match.prefix + name in match.entries for name in expected)
 
 
-def check_complete(title: str, match: Match, missing: tuple[str, ...], unexpected: tuple[str, ...]) -> None:
+def check_complete(
+    title: str, match: Match, missing: tuple[str, ...], unexpected: tuple[str, ...], *, transfer: bool
+) -> None:
     """Refuses what is missing or unexpected, but for the documented differences of dense models.
 
     Args:
@@ -30,12 +36,13 @@ def check_complete(title: str, match: Match, missing: tuple[str, ...], unexpecte
         match: the entries.
         missing: names of the model that are not in the file.
         unexpected: entries of the file that are not in the model.
+        transfer: whether a classification file meets a dense model.
 
     Raises:
         CheckpointError: if anything is left.
     """
     table = match.naming.table
-    if table and _is_transfer(match):
+    if table and transfer:
         missing = tuple(name for name in missing if not re.fullmatch(table.only_dense, name))
     if missing or unexpected:
         raise CheckpointError(
@@ -44,11 +51,10 @@ def check_complete(title: str, match: Match, missing: tuple[str, ...], unexpecte
         )
 
 
-def leftovers(match: Match) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def leftovers(match: Match, *, transfer: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The entries that no weight asked for: (unexpected, ignored)."""
     table, targets, prefix = match.naming.table, match.naming.targets, match.prefix
     has_head = any(target.layer_path.startswith("head") for target in targets.values())
-    transfer = _is_transfer(match)
 
     def is_ignored(entry: str, name: str) -> bool:
         if table is None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_effvit.layers.linear_attention import MultiScaleLinearAttention
 from keras_effvit.models.registry import families
-from keras_effvit.weights.accounting import check_complete, leftovers
+from keras_effvit.weights.accounting import check_complete, is_transfer, leftovers
 from keras_effvit.weights.fitting import plan
 from keras_effvit.weights.formats import Checkpoint, read_checkpoint
 from keras_effvit.weights.guess import likely_family
@@ -73,7 +73,7 @@ def load_checkpoint(
         ema: as in `load_weights`.
     """
     try:
-        report = _load(model, checkpoint.content, strict=strict, skip_head=skip_head, ema=ema)
+        report = _load(model, checkpoint.content, strict=strict, skip_head=skip_head, ema=ema, transfers=True)
     except CheckpointError as error:
         family = likely_family(checkpoint.content)
         hint = f"those of {family}" if family else "unknown"
@@ -90,6 +90,8 @@ def load_state_dict(
     skip_head: bool | None = None,
 ) -> WeightReport:
     """Copies names and arrays into a model of this package, all of them or none.
+
+    The exact counterpart of `load_weights`: with `strict` a dense model wants a dense model's entries.
 
     Args:
         model: a model made by this package, whole or as a backbone.
@@ -109,17 +111,20 @@ def load_state_dict(
         190 entries loaded
     """
     arrays = {name: np.asarray(value) for name, value in state_dict.items()}
-    return _load(model, arrays, strict=strict, skip_head=skip_head, ema=False)
+    return _load(model, arrays, strict=strict, skip_head=skip_head, ema=False, transfers=False)
 
 
-def _load(model: keras.Model, content: Mapping, *, strict: bool, skip_head: bool | None, ema: bool) -> WeightReport:
-    match = find(content, namings(model), ema=ema)
+def _load(
+    model: keras.Model, content: Mapping, *, strict: bool, skip_head: bool | None, ema: bool, transfers: bool
+) -> WeightReport:
+    match = find(content, namings(model), ema=ema, **({} if strict else {"least_share": 0.0}))
+    transfer = transfers and is_transfer(match)
     targets, table = match.naming.targets, match.naming.table
     fitted = plan(match, skip_head)
     missing = tuple(name for name in targets if name not in fitted.values and name not in fitted.skipped)
-    unexpected, ignored = leftovers(match)
+    unexpected, ignored = leftovers(match, transfer=transfer)
     if strict:
-        check_complete(model.name, match, missing, unexpected)
+        check_complete(model.name, match, missing, unexpected, transfer=transfer)
     for name, value in fitted.values.items():
         _assign(targets[name].variable, value)
     return WeightReport(

@@ -22,7 +22,7 @@ StateDict = Mapping[str, np.ndarray]
 _DEEPEST_PREFIX = 8
 _LONGEST_NAME = 1024
 #: Fewer of a model's names are an accident: every network has a `norm.weight` somewhere.
-_LEAST_SHARE = 0.1
+LEAST_SHARE = 0.1
 _MODULE_END = re.compile(r"[./]")
 #: A key, or part of a prefix, that says "moving average".
 _AVERAGE = re.compile(r"(^|[._/])(ema|swa|averaged?)([._/0-9]|$)")
@@ -59,13 +59,14 @@ class Match:
         return "/".join([*self.wrapper, f"{self.prefix}*"])
 
 
-def find(content: Mapping[Any, Any], candidates: list[Naming], *, ema: bool) -> Match:
+def find(content: Mapping[Any, Any], candidates: list[Naming], *, ema: bool, least_share: float = LEAST_SHARE) -> Match:
     """The weights of a model in the content of a file.
 
     Args:
         content: dicts down to names and arrays.
         candidates: the names the model's weights may have.
         ema: the moving average, instead of the weights themselves.
+        least_share: of the model's names that a dict must have to be taken for its weights.
 
     Raises:
         CheckpointError: if there are none, or several that fit as well.
@@ -75,7 +76,7 @@ def find(content: Mapping[Any, Any], candidates: list[Naming], *, ema: bool) -> 
         for wrapper, entries in state_dicts(content)
         for naming in candidates
         for match in matches(naming, wrapper, entries)
-        if match.named >= _LEAST_SHARE * len(naming.targets)
+        if match.named >= least_share * len(naming.targets)
     ]
     chosen = [match for match in found if match.average == ema]
     if not chosen:

@@ -294,11 +294,11 @@ def test_tokens_of_our_own_files_are_resized_too(sepvit, tmp_path):
     assert len(load_weights(larger, tmp_path / "w.weights.h5").resized) == 6
 
 
-def test_a_classification_file_into_the_dense_sepvit():
-    state = Fixture("sepvit_t").state_dict()
+def test_a_classification_file_into_the_dense_sepvit(tmp_path):
+    path = write_zip(tmp_path / "w.pth", {"model": Fixture("sepvit_t").state_dict()})
     model = create_backbone("sepvit_tiny", (256, 256, 3), dense=True)
     before = np.asarray(model.get_layer("stage4_block1_attn").psa.qk.kernel)
-    report = load_state_dict(model, state)
+    report = load_weights(model, path)
     assert report.unexpected == ()
     assert {name for name in report.ignored if "win_tokens" in name}
     fresh = {f"norm_list.{stage}.{leaf}" for stage in range(4) for leaf in ("weight", "bias")}
@@ -309,16 +309,17 @@ def test_a_classification_file_into_the_dense_sepvit():
     np.testing.assert_array_equal(model.get_layer("stage4_block1_attn").psa.qk.kernel, before)
 
 
-def test_a_dense_file_must_be_whole():
+def test_a_dense_file_must_be_whole(tmp_path):
     """The differences are those of a classification file; a dense file that lacks an entry is damaged."""
     state = Fixture("sepvit_t_dense").state_dict()
     del state["norm_list.2.bias"]
     with pytest.raises(CheckpointError, match=r"Missing: norm_list.2.bias"):
-        load_state_dict(create_backbone("sepvit_tiny", (256, 256, 3), dense=True), state)
+        load_weights(create_backbone("sepvit_tiny", (256, 256, 3), dense=True), write_zip(tmp_path / "w.pth", state))
 
 
-def test_a_classification_file_into_the_dense_lightvit():
-    report = load_state_dict(create_backbone("lightvit_tiny", dense=True), Fixture("lightvit_tiny").state_dict())
+def test_a_classification_file_into_the_dense_lightvit(tmp_path):
+    path = write_zip(tmp_path / "w.pth", {"state_dict": Fixture("lightvit_tiny").state_dict()})
+    report = load_weights(create_backbone("lightvit_tiny", dense=True), path)
     assert set(report.missing) == {f"norm{stage}.{leaf}" for stage in range(3) for leaf in ("weight", "bias")}
     assert report.unexpected == ()
     assert {name.split(".")[0] for name in report.ignored if "num_batches" not in name} >= {"norm", "neck", "head"}
