@@ -14,6 +14,8 @@ demo: $(VENV)/.installed
 	$(BIN)/python examples/01_classify.py
 	@echo
 	$(BIN)/keras-effvit list
+	@echo
+	$(BIN)/python examples/02_export.py
 
 test: $(VENV)/.installed
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
@@ -32,6 +34,8 @@ format: $(VENV)/.linters
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/forward.py
+	$(BIN)/python benchmarks/load_weights.py
+	$(BIN)/python benchmarks/lite.py
 
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

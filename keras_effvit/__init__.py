@@ -1,6 +1,6 @@
 """Efficient vision transformers in Keras 3, on their way to a phone."""
 
-from keras_effvit import layers, weights
+from keras_effvit import layers, lite, weights
 from keras_effvit.models import (
     ModelInfo,
     create_backbone,
@@ -35,6 +35,7 @@ __all__ = [
     "create_model",
     "decode_predictions",
     "layers",
+    "lite",
     "list_models",
     "model_info",
     "preprocess_input",

@@ -19,7 +19,8 @@ MAY_IMPORT = {
     "samples": set(),
     "models": {"layers", "preprocessing"},
     "weights": {"models", "layers", "atomic"},
-    "cli": {"models", "weights", "preprocessing", "samples", "layers", "atomic"},
+    "lite": {"layers", "preprocessing", "atomic"},
+    "cli": {"models", "weights", "lite", "preprocessing", "samples", "layers", "atomic"},
 }
 LONGEST_FILE, LONGEST_FUNCTION, MOST_PARAMETERS = 400, 40, 12
 

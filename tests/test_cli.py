@@ -13,6 +13,7 @@ import pytest
 
 from keras_effvit import cli, create_model, list_models, model_info
 from keras_effvit.atomic import replacing
+from tests.lite.conftest import alive
 from tests.parity import Fixture
 from tests.torch_file import write_zip
 
@@ -187,3 +188,58 @@ def test_a_failure_while_writing_leaves_nothing_behind(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("out.txt", "old")]
+
+
+# --- LiteRT files.
+
+
+@pytest.fixture(scope="module")
+def folder_of_classes(tmp_path_factory):
+    from PIL import Image
+
+    folder, rng = tmp_path_factory.mktemp("classes"), np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (folder / name).mkdir()
+        for number in range(3):
+            Image.fromarray(rng.integers(0, 256, (80, 64, 3)).astype(np.uint8)).save(folder / name / f"{number}.png")
+    return folder
+
+
+def test_convert_inspect_evaluate(capsys, folder_of_classes, tmp_path):
+    model, labels, file = tmp_path / "m.keras", tmp_path / "labels.txt", tmp_path / "m.tflite"
+    alive(create_model(B0, input_shape=(64, 64, 3), classes=2, classifier_activation=None)).save(model)
+    labels.write_text("cat\ndog\n")
+    arguments = ["--precision", "int8", "--calibration", str(folder_of_classes), "--labels", str(labels)]
+    status, out, err = run(capsys, "convert", str(model), "-o", str(file), *arguments, "--input-type", "uint8")
+    assert status == 0, err
+    assert "1 partition(s), 0 operator(s) outside" in out
+    status, out, _ = run(capsys, "inspect", str(file), "--operators", "--picture", str(tmp_path / "strip.png"))
+    assert status == 0
+    assert re.search(r"^input +image: uint8 1x64x64x3, scale ", out, re.MULTILINE)
+    assert re.search(r"CONV_2D +int8 1x32x32x8 +partition 1 +stem_conv/norm", out)
+    assert (tmp_path / "strip.png").read_bytes().startswith(b"\x89PNG")
+    facts = json.loads(run(capsys, "inspect", str(file), "--json")[1])
+    assert facts["summary"]["outside"] == []
+    assert facts["facts"]["labels"] == ["cat", "dog"]
+    status, out, err = run(capsys, "evaluate", str(file), str(folder_of_classes), "--json")
+    assert status == 0, err
+    assert json.loads(out)["images"] == 6
+    assert json.loads(out)["top5"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("convert", "nope", "-o", "m.tflite"), "Unknown model"),
+        (("convert", B0, "--size", "64", "--precision", "int2", "-o", "m.tflite"), "`precision` must be one of"),
+        (("convert", B0, "--size", "64", "--calibration", "nowhere", "-o", "m.tflite"), "Expected a folder of images"),
+        (("inspect", "nowhere.tflite"), "No such file"),
+        (("evaluate", "nowhere.tflite", "data"), "No such file"),
+    ],
+)
+def test_mistakes_with_litert_files(capsys, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = run(capsys, *arguments)
+    assert status == 2
+    assert message in err
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,178 @@
+"""What the files of `keras_effvit.lite` cost beside stock conversion and other networks, on this machine.
+
+python benchmarks/lite.py [--models NAME ...] [--rounds 15] [--json results.json]
+
+Every round runs each file once, one after the other, on one thread; a ratio is taken inside a round, and the median of
+the ratios is printed. Stock is TensorFlow's converter with full-int8 quantisation and its own defaults. These are the
+times of an x86 machine, not of a phone.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+PRECISIONS = ("float32", "float16", "dynamic", "int8")
+SIDE = 224
+
+
+def calibration(count: int = 16) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((count, SIDE, SIDE, 3)).astype(np.float32)
+
+
+def alive(model):
+    """The weights of the tests' golden outputs where there are some, others that keep a signal alive elsewhere."""
+    from keras_effvit.weights import load_state_dict
+    from tests.lite import conftest
+    from tests.parity import Fixture
+
+    if model.name in conftest.FIXTURES:
+        load_state_dict(model, Fixture(conftest.FIXTURES[model.name]).state_dict())
+        return model
+    return conftest.alive(model)
+
+
+def stock(model, images: np.ndarray | None) -> bytes | str:
+    """TensorFlow's own conversion, to float or to int8 throughout, or why there is none."""
+    import keras
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory() as folder:
+        archive = keras.export.ExportArchive()
+        archive.track(model)
+        signature = [tf.TensorSpec((1, SIDE, SIDE, 3), tf.float32, name="image")]
+        archive.add_endpoint("serve", lambda image: model(image, training=False), input_signature=signature)
+        archive.write_out(folder, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        if images is not None:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.representative_dataset = lambda: ([image[None]] for image in images)
+        try:
+            return converter.convert()
+        except Exception as error:
+            return f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
+
+
+def clock(content: bytes):
+    """A function that runs the file once and returns the seconds."""
+    from keras_effvit.lite.runtime import Runner
+
+    runner = Runner(content, threads=1)
+    runner(np.zeros(runner.inputs[0]["shape"], np.float32))
+
+    def run() -> float:
+        start = time.perf_counter()
+        runner.invoke()
+        return time.perf_counter() - start
+
+    return run
+
+
+def interleaved(files: dict[str, bytes], rounds: int) -> dict[str, list[float]]:
+    """Seconds of every file in every round, after two rounds to warm up."""
+    clocks = {name: clock(content) for name, content in files.items()}
+    times = [{name: run() for name, run in clocks.items()} for _ in range(rounds + 2)][2:]
+    return {name: [entry[name] for entry in times] for name in files}
+
+
+def ratio(times: dict[str, list[float]], file: str, other: str) -> float:
+    """Median of the ratios inside the rounds."""
+    return statistics.median(a / b for a, b in zip(times[file], times[other], strict=True))
+
+
+def measure(name: str, images: np.ndarray, rounds: int, references: dict[str, bytes]) -> dict:
+    """One model in all precisions, beside its stock conversion and the references."""
+    from keras_effvit import create_model, lite
+    from keras_effvit.lite import inspect
+
+    model = alive(create_model(name, classifier_activation=None))
+    row: dict[str, Any] = {"model": name}
+    files: dict[str, bytes] = {}
+    for precision in PRECISIONS:
+        start = time.perf_counter()
+        file = lite.convert(model, precision, calibration=images)
+        facts: dict[str, Any] = {
+            "seconds": round(time.perf_counter() - start, 1),
+            "partitions": file.inspection.partitions,
+            "outside": len(file.inspection.outside),
+            "snr_db": round(file.parity.snr_db, 1),
+            "agreement": file.parity.agreement,
+            "megabytes": round(len(file.content) / 1e6, 2),
+        }
+        row[precision] = facts
+        files[precision] = file.content
+    theirs: dict[str, Any]
+    plain = stock(model, images)
+    if isinstance(plain, bytes):
+        try:
+            found = inspect(plain, invoke=True)
+            theirs = {"partitions": found.partitions, "outside": len(found.outside)}
+            files["stock_int8"] = plain
+        except ValueError as error:
+            theirs = {"error": str(error)[:160]}
+    else:
+        theirs = {"error": plain}
+    row["stock_int8"] = theirs
+    times = interleaved({**files, **references}, rounds)
+    row["milliseconds_float32"] = round(1000 * statistics.median(times["float32"]), 2)
+    for precision in PRECISIONS[1:]:
+        row[precision]["of_float32"] = round(ratio(times, precision, "float32"), 3)
+    if "stock_int8" in files:
+        row["stock_int8"]["of_our_int8"] = round(ratio(times, "stock_int8", "int8"), 2)
+    row["float32_of"] = {other: round(ratio(times, "float32", other), 3) for other in references}
+    row["int8_of"] = {other: round(ratio(times, "int8", other), 3) for other in references}
+    row["peak_gigabytes"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2)
+    return row
+
+
+def references() -> dict[str, bytes]:
+    """The networks the papers compare with, stock-converted."""
+    import keras
+
+    nets = {
+        "EfficientNetB0": keras.applications.EfficientNetB0(weights=None, classifier_activation=None),
+        "EfficientNetB1": keras.applications.EfficientNetB1(
+            weights=None, classifier_activation=None, input_shape=(SIDE, SIDE, 3)
+        ),
+    }
+    files = {name: stock(net, None) for name, net in nets.items()}
+    files["EfficientNetB1 int8"] = stock(nets["EfficientNetB1"], 128 + 32 * calibration(4))
+    return {name: content for name, content in files.items() if isinstance(content, bytes)}
+
+
+def main() -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from keras_effvit import list_models
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--models", nargs="*", default=list_models())
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    images, others, rows = calibration(), references(), []
+    for name in options.models:
+        rows.append(measure(name, images, options.rounds, others))
+        print(json.dumps(rows[-1]), flush=True)
+        if options.json:
+            options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    for key, title in (("of_float32", "int8 of own float32"),):
+        values = [row["int8"][key] for row in rows]
+        print(f"{title}: median {statistics.median(values):.3f}, worst {max(values):.3f}")
+    faster = [row["stock_int8"]["of_our_int8"] for row in rows if "of_our_int8" in row["stock_int8"]]
+    if faster:
+        print(f"stock int8 of our int8: median {statistics.median(faster):.2f}, of {len(faster)} models that run")
+
+
+if __name__ == "__main__":
+    main()

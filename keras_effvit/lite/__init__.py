@@ -1,0 +1,35 @@
+"""From Keras to a `.tflite` file that is one XNNPACK partition: converted, looked into, proven."""
+
+from keras_effvit.lite.calibration import Calibration
+from keras_effvit.lite.child import LiteError
+from keras_effvit.lite.comparison import LayerError, Parity, compare, walk
+from keras_effvit.lite.conversion import Converted, convert
+from keras_effvit.lite.delegates import Refusal, gpu_refusals, nnapi_refusals
+from keras_effvit.lite.evaluation import Accuracy, evaluate
+from keras_effvit.lite.inspection import Inspection, inspect
+from keras_effvit.lite.metadata import read_metadata
+from keras_effvit.lite.recipe import Recipe, Rule, load_recipe
+from keras_effvit.lite.strip import draw_strip
+
+__all__ = [
+    "Accuracy",
+    "Calibration",
+    "Converted",
+    "Inspection",
+    "LayerError",
+    "LiteError",
+    "Parity",
+    "Recipe",
+    "Refusal",
+    "Rule",
+    "compare",
+    "convert",
+    "draw_strip",
+    "evaluate",
+    "gpu_refusals",
+    "inspect",
+    "load_recipe",
+    "nnapi_refusals",
+    "read_metadata",
+    "walk",
+]

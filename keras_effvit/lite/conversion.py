@@ -1,0 +1,272 @@
+"""Keras -> `.tflite`, proven: exported, quantised by a recipe, held against the Keras model, then given out."""
+
+import datetime
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_effvit.atomic import replacing
+from keras_effvit.lite.calibration import Calibration, Method, calibrate, images_of
+from keras_effvit.lite.child import LiteError
+from keras_effvit.lite.comparison import Parity, file_outputs, keras_outputs, measure, walk
+from keras_effvit.lite.exporting import export_float, in_float32, output_names
+from keras_effvit.lite.inspection import Inspection, inspect
+from keras_effvit.lite.metadata import attach_metadata
+from keras_effvit.lite.number_types import NumberType, set_number_types
+from keras_effvit.lite.quantization import quantize
+from keras_effvit.lite.recipe import Recipe, load_recipe
+
+#: A float file that is further from Keras than this is wrong, not imprecise.
+FLOAT_TOLERANCE = 1e-3
+#: A quantised file that is noisier than this is of no use to anyone.
+LEAST_SNR_DB = 10.0
+#: Integers cannot stand for less: without training, EfficientViT's signal dies away to nothing.
+LEAST_OUTPUT = 1e-9
+HIGHEST_RANK = 4
+#: Images of calibration that parity is measured on.
+PARITY_IMAGES = 16
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A file that was measured against its Keras model.
+
+    Attributes:
+        content: the file.
+        manifest: what it is, where it comes from, how it was made, what was measured.
+        parity: how close it is to the Keras model.
+        inspection: what is in it.
+    """
+
+    content: bytes
+    manifest: dict[str, Any]
+    parity: Parity
+    inspection: Inspection
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the file, and its manifest beside it as `<name>.manifest.json`; each whole or not at all.
+
+        Args:
+            path: of the `.tflite` file.
+
+        Returns:
+            The path.
+        """
+        path = Path(path)
+        with replacing(path) as temporary:
+            temporary.write_bytes(self.content)
+        with replacing(path.with_suffix(".manifest.json")) as temporary:
+            temporary.write_text(json.dumps(self.manifest, indent=2) + "\n")
+        return path
+
+
+def convert(
+    model: keras.Model,
+    precision: str | Path | Recipe = "float32",
+    *,
+    calibration: Any = None,
+    method: Method = "min_max",
+    batch: int = 1,
+    image_shape: tuple[int, int, int] | None = None,
+    islands: Sequence[str] = (),
+    labels: Sequence[str] | None = None,
+    input_type: NumberType = "float32",
+    output_type: NumberType = "float32",
+) -> Converted:
+    """Converts a model to a `.tflite` file that runs as one XNNPACK partition, and proves it.
+
+    Args:
+        model: a functional model with one input: of the zoo, or of your own made of our layers.
+        precision: `"float32"`, `"float16"`, `"dynamic"`, `"int8"`, or the path of a recipe.
+        calibration: images for the ranges of static quantisation: an array, a folder, or a `tf.data.Dataset`. A few
+            hundred like those the app will see.
+        method: `"min_max"`, `"moving_average"` or `"percentile"`.
+        batch: images at a time.
+        image_shape: (height, width, channels), where the model leaves them open.
+        islands: regular expressions of layers' paths to leave in float, such as `"stage4"`.
+        labels: names of the classes, to travel in the file.
+        input_type: of the file's input: `"float32"`, or `"int8"` or `"uint8"` over the range of the images.
+        output_type: the same of its outputs.
+
+    Returns:
+        The file, what it is, and how close it is.
+
+    Raises:
+        LiteError: a ValueError, if the model has what LiteRT has not, or the file does not do what the model does.
+
+    Example:
+        >>> converted = convert(SepViTLite(classifier_activation=None), "int8", calibration=images)
+        >>> converted.save("sepvit_lite.tflite")
+        >>> converted.inspection.partitions, len(converted.inspection.outside)
+        (1, 0)
+    """
+    recipe = load_recipe(precision).with_islands(islands)
+    _check_labels(model, labels)
+    exact = in_float32(model)
+    layers = [layer.name for layer in exact._flatten_layers(include_self=False)]
+    content = export_float(exact, batch=batch, image_shape=image_shape, hard_swish=recipe.hard_swish)
+    found = inspect(content, layers=layers)
+    _check_structure(found, exact)
+    images, given = _images(calibration, recipe, exact, found)
+    reference = _Reference(exact, images[:PARITY_IMAGES])
+    parity = reference.check(content, found, lambda parity: parity.relative_error <= FLOAT_TOLERANCE)
+    ranges = calibrate(content, found, images, method) if recipe.needs_calibration else None
+    content = quantize(content, found, recipe, ranges)
+    content = set_number_types(
+        content,
+        input_type=input_type,
+        output_type=output_type,
+        input_range=(0.0, 255.0) if _scales_pixels(exact) else (float(images.min()), float(images.max())),
+        output_ranges={name: (float(x.min()), float(x.max())) for name, x in reference.outputs.items()},
+    )
+    if recipe.rules or (input_type, output_type) != ("float32", "float32"):
+        found = inspect(content, layers=layers)
+        parity = reference.check(content, found, lambda parity: parity.snr_db >= LEAST_SNR_DB)
+    _warn_of_what_is_outside(found, exact)
+    facts = _manifest(exact, recipe, found, parity, labels, ranges, calibrated=given)
+    content = attach_metadata(content, facts)
+    manifest = {**facts, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    return Converted(content, manifest, parity, found)
+
+
+class _Reference:
+    """What the Keras model gives for some images, to hold files against."""
+
+    def __init__(self, model: keras.Model, images: np.ndarray):
+        self.model, self.images = model, images
+        self.outputs = keras_outputs(model, images, output_names(model))
+
+    def check(self, content: bytes, found: Inspection, good_enough: Callable[[Parity], bool]) -> Parity:
+        """The file's parity; refuses the file when that is not good enough, naming the first layer that diverges."""
+        parity = measure(self.outputs, file_outputs(content, self.images))
+        if good_enough(parity):
+            return parity
+        largest = max(float(np.abs(value).max()) for value in self.outputs.values())
+        if largest < LEAST_OUTPUT:
+            warnings.warn(
+                f"The outputs of {self.model.name} are all but zero (at most {largest:.1g}), as those of an untrained "
+                "model can be; how close the file is to it means nothing.",
+                stacklevel=4,
+            )
+            return parity
+        errors = walk(self.model, content, self.images[0], found)
+        first = next((error for error in errors if error.snr_db < LEAST_SNR_DB), None)
+        where = f" The first layer to diverge is {first.layer!r} ({first.snr_db:.1f} dB)." if first else ""
+        raise LiteError(
+            f"The file does not do what {self.model.name} does: {parity.snr_db:.1f} dB, relative error "
+            f"{parity.relative_error:.2g}. Nothing was written.{where} `islands` leaves layers in float"
+        )
+
+
+def _scales_pixels(model: keras.Model) -> bool:
+    """Whether the model takes pixels and scales them itself."""
+    return any(layer.name == "preprocessing" for layer in model.layers)
+
+
+def _check_labels(model: keras.Model, labels: Sequence[str] | None) -> None:
+    if labels is None:
+        return
+    classes = keras.tree.flatten(model.output)[0].shape[-1]
+    if len(labels) != classes:
+        raise LiteError(f"Expected {classes} labels, one for every class. Received: {len(labels)}")
+
+
+def _check_structure(found: Inspection, model: keras.Model) -> None:
+    """Refuses what no partition can hold."""
+    if found.custom:
+        raise LiteError(
+            f"Expected builtin operators. Received: {', '.join(f'{o.name} in {o.layer!r}' for o in found.custom[:5])}"
+        )
+    if found.dynamic:
+        raise LiteError(f"Expected sizes that are known. Received: {found.dynamic[0].name} of {model.name}")
+    if found.highest_rank > HIGHEST_RANK:
+        layer = next(
+            operator.layer
+            for operator in found.operators
+            if any(len(found.tensors[index].shape) > HIGHEST_RANK for index in operator.outputs)
+        )
+        raise LiteError(
+            f"Expected at most {HIGHEST_RANK} dimensions. Received: {found.highest_rank} in layer {layer!r}"
+        )
+
+
+def _images(source: Any, recipe: Recipe, model: keras.Model, found: Inspection) -> tuple[np.ndarray, bool]:
+    """The images to calibrate and to compare with, and whether the caller gave any."""
+    shape = found.tensors[next(iter(found.inputs.values()))].shape[1:]
+    if source is not None:
+        return images_of(source, shape, scale=not _scales_pixels(model)), True
+    if recipe.needs_calibration:
+        warnings.warn(
+            f"{recipe.name} without calibration: the ranges of activations are taken from noise, and images outside of "
+            "them will be clipped. Give `calibration` a few hundred images like those the app will see.",
+            stacklevel=3,
+        )
+    noise = np.random.default_rng(0).standard_normal((PARITY_IMAGES, *shape)).astype(np.float32)
+    if _scales_pixels(model):
+        noise = np.clip(128 + 64 * noise, 0, 255)
+    return noise, False
+
+
+def _warn_of_what_is_outside(found: Inspection, model: keras.Model) -> None:
+    if found.partitions != 1 or found.outside:
+        outside = ", ".join(f"{operator.name} in {operator.layer!r}" for operator in found.outside[:5])
+        warnings.warn(
+            f"{model.name} runs in {found.partitions} XNNPACK partitions with {len(found.outside)} operators outside"
+            + (f": {outside}" if outside else ""),
+            stacklevel=3,
+        )
+
+
+def _manifest(
+    model: keras.Model,
+    recipe: Recipe,
+    found: Inspection,
+    parity: Parity,
+    labels: Sequence[str] | None,
+    ranges: Calibration | None,
+    *,
+    calibrated: bool,
+) -> dict[str, Any]:
+    from keras_effvit.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+
+    inside = _scales_pixels(model)
+    image = found.tensors[next(iter(found.inputs.values()))]
+    return {
+        "model": model.name,
+        "precision": recipe.name,
+        "recipe": recipe.to_json(),
+        "input": {"name": "image", "shape": image.shape, "type": image.type},
+        "outputs": {
+            name: {"shape": found.tensors[index].shape, "type": found.tensors[index].type}
+            for name, index in found.outputs.items()
+        },
+        "preprocessing": {
+            "channels": "RGB",
+            "pixels": [0, 255],
+            "mean": None if inside else [255 * mean for mean in IMAGENET_MEAN],
+            "std": None if inside else [255 * std for std in IMAGENET_STD],
+        },
+        "labels": None if labels is None else list(labels),
+        "parity": asdict(parity),
+        "calibration": ranges
+        and {
+            "images": ranges.images if calibrated else 0,
+            "method": ranges.method,
+            "fingerprint": ranges.fingerprint,
+            "outliers": ranges.outliers[:10],
+        },
+        "xnnpack": {"partitions": found.partitions, "outside": [operator.name for operator in found.outside]},
+        "made_with": {
+            name: version(name)
+            for name in ("keras_effvit", "keras", "tensorflow", "ai-edge-litert", "ai-edge-quantizer")
+        },
+        "made_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }

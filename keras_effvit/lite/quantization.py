@@ -1,0 +1,118 @@
+"""A float file and a recipe -> a quantised file, by ai-edge-quantizer."""
+
+import re
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from typing import Any
+
+import numpy as np
+
+from keras_effvit.lite.calibration import Calibration
+from keras_effvit.lite.child import LiteError
+from keras_effvit.lite.flatfile import pack, unpack
+from keras_effvit.lite.inspection import Inspection, Operator
+from keras_effvit.lite.recipe import Recipe, Rule
+
+
+def quantize(content: bytes, found: Inspection, recipe: Recipe, calibration: Calibration | None = None) -> bytes:
+    """Applies a recipe.
+
+    Args:
+        content: the float file.
+        found: of `inspect`, with the layers' names.
+        recipe: which operators become what.
+        calibration: the ranges, where the recipe needs them.
+
+    Raises:
+        LiteError: if the quantizer refuses, with its reason.
+    """
+    chosen = assign(found, recipe)
+    if not chosen:
+        return content
+    from ai_edge_quantizer import quantizer
+
+    tool = quantizer.Quantizer(content)
+    for rule, operators in chosen.items():
+        for name, tensors in _by_name(operators, found).items():
+            # One expression for all operators of a kind: the names of their outputs, as they are.
+            scope = "^(" + "|".join(re.escape(tensor) for tensor in tensors) + ")"
+            _add(tool, rule, scope, name)
+    ranges = calibration and {
+        name: {"min": np.array([[low]], np.float32), "max": np.array([[high]], np.float32)}
+        for name, (low, high) in calibration.ranges.items()
+    }
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the runtime, about the tensors the quantizer lets it keep
+            quantized = bytes(tool.quantize(ranges, enable_progress_report=False).quantized_model)
+        return _restore_outputs(quantized)
+    except (ValueError, RuntimeError, KeyError) as error:
+        raise LiteError(f"The recipe {recipe.name} cannot be applied: {error}") from error
+
+
+def _restore_outputs(content: bytes) -> bytes:
+    """Gives the outputs back their names and floats.
+
+    Where an output also goes on inside the model, as a pyramid's maps do, the quantizer hands out the quantised copy
+    and leaves the signature pointing at a tensor that the runtime does not count among the outputs.
+    """
+    model = unpack(content)
+    graph, named = model.subgraphs[0], model.signatureDefs[0].outputs
+    if {int(index) for index in graph.outputs} == {entry.tensorIndex for entry in named}:
+        return content
+    produced = {int(index) for operator in graph.operators for index in operator.outputs}
+    lost = [entry.name for entry in named if entry.tensorIndex not in produced]
+    if lost:
+        raise LiteError(f"The quantizer lost the outputs {lost}; `islands` leaves the layers before them in float")
+    graph.outputs = [entry.tensorIndex for entry in named]
+    return pack(model)
+
+
+def assign(found: Inspection, recipe: Recipe) -> dict[Rule, list[Operator]]:
+    """The operators that every rule gets; the last rule that fits an operator has it.
+
+    Args:
+        found: of `inspect`.
+        recipe: the rules.
+    """
+    chosen: dict[Rule, list[Operator]] = {}
+    for operator in found.operators:
+        fitting = [
+            rule
+            for rule in recipe.rules
+            if ("*" in rule.operators or operator.name in rule.operators) and re.search(rule.layers, operator.layer)
+        ]
+        if fitting and fitting[-1].mode != "keep":
+            chosen.setdefault(fitting[-1], []).append(operator)
+    return chosen
+
+
+def _by_name(operators: list[Operator], found: Inspection) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    for operator in operators:
+        names.setdefault(operator.name, []).append(found.tensors[operator.outputs[0]].name)
+    return names
+
+
+def _add(tool: Any, rule: Rule, scope: str, name: str) -> None:
+    from ai_edge_quantizer import qtyping, recipe_manager
+
+    if rule.mode == "static":
+        tool.add_static_config(scope, name, activation_num_bits=rule.activation_bits, weight_num_bits=rule.weight_bits)
+    elif rule.mode == "dynamic":
+        tool.add_dynamic_config(scope, name, num_bits=rule.weight_bits)
+    elif rule.mode == "weights":
+        tool.add_weight_only_config(scope, name, num_bits=rule.weight_bits)
+    else:
+        half = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
+        tool.update_quantization_recipe(
+            scope,
+            name,
+            op_config=qtyping.OpQuantizationConfig(
+                weight_tensor_config=half,
+                compute_precision=qtyping.ComputePrecision.FLOAT,
+                explicit_dequantize=True,
+            ),
+            algorithm_key=recipe_manager.AlgorithmName.FLOAT_CASTING,
+        )

@@ -1,0 +1,110 @@
+"""Recipes: which operators of which layers are quantised, and how. The same object drives conversion and training."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from keras_effvit.lite.child import LiteError
+
+#: How an operator is quantised: activations and weights by calibration (`static`), activations as they come
+#: (`dynamic`), weights only (`weights`), weights in half precision (`float16`), or not at all (`keep`).
+Mode = Literal["static", "dynamic", "weights", "float16", "keep"]
+PRECISIONS = ("float32", "float16", "dynamic", "int8")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What to do with some operators of some layers; later rules win over earlier ones.
+
+    Attributes:
+        operators: their names in the file, such as `"CONV_2D"`; `"*"` for all.
+        mode: how.
+        layers: a regular expression that is searched for in the layer's path, such as `"stage4.*/qkv"`.
+        activation_bits: of static rules.
+        weight_bits: of the weights.
+    """
+
+    operators: tuple[str, ...]
+    mode: Mode
+    layers: str = ""
+    activation_bits: int = 8
+    weight_bits: int = 8
+
+    def __post_init__(self):
+        if self.mode not in get_args(Mode):
+            raise LiteError(f"A rule's mode must be one of {get_args(Mode)}. Received: mode={self.mode!r}")
+        try:
+            re.compile(self.layers)
+        except re.error as error:
+            raise LiteError(
+                f"A rule's layers must be a regular expression. Received: {self.layers!r}: {error}"
+            ) from error
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A precision, spelled out.
+
+    Attributes:
+        name: what it is called.
+        description: what it does and what it costs.
+        rules: in order.
+        hard_swish: the spelling of the activation that suits it, as in `keras_effvit.layers.lowering`.
+    """
+
+    name: str
+    description: str
+    rules: tuple[Rule, ...]
+    hard_swish: Literal["fused", "reassociated"] = "fused"
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether images decide the ranges of activations."""
+        return any(rule.mode == "static" for rule in self.rules)
+
+    def with_islands(self, layers: Sequence[str]) -> "Recipe":
+        """The recipe with more layers left in float.
+
+        Args:
+            layers: regular expressions of layers' paths.
+        """
+        return replace(self, rules=(*self.rules, *(Rule(("*",), "keep", pattern) for pattern in layers)))
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+
+def load_recipe(recipe: str | Path | Recipe) -> Recipe:
+    """A recipe by the name of its precision, or from a JSON file.
+
+    Args:
+        recipe: one of `PRECISIONS`, or a path.
+
+    Raises:
+        LiteError: if there is none, or the file is no recipe.
+
+    Example:
+        >>> load_recipe("int8").needs_calibration
+        True
+    """
+    if isinstance(recipe, Recipe):
+        return recipe
+    if str(recipe) in PRECISIONS:
+        source = resources.files("keras_effvit.lite.recipes") / f"{recipe}.json"
+    else:
+        source = Path(recipe)
+        if not source.is_file():
+            raise LiteError(
+                f"`precision` must be one of {PRECISIONS} or the path of a recipe. Received: {str(recipe)!r}"
+            )
+    try:
+        fields = json.loads(source.read_text())
+        rules = tuple(Rule(**{**rule, "operators": tuple(rule["operators"])}) for rule in fields.pop("rules"))
+        return Recipe(**fields, rules=rules)
+    except (ValueError, TypeError, KeyError) as error:
+        raise LiteError(f"Expected a recipe. Received: {recipe}: {error}") from error

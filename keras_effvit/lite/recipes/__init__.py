@@ -1,0 +1,1 @@
+"""Recipes for quantisation, as data: which operators of which layers become what."""
