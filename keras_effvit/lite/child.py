@@ -3,17 +3,15 @@
 import contextlib
 import json
 import os
-import resource
-import select
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 PROBE = Path(__file__).with_name("probe.py")
-#: No model of ours takes longer to open and run once, nor as much memory.
+#: No model of ours takes longer to open and run once.
 PATIENCE_S = 120.0
-MEMORY_BYTES = 16 * 2**30
 
 
 class LiteError(ValueError):
@@ -68,9 +66,18 @@ class Child:
         return answer
 
     def _line(self, process: subprocess.Popen, patience: float) -> bytes:
+        """The next line, or nothing when it does not come in time."""
         assert process.stdout is not None
-        ready, _, _ = select.select([process.stdout], [], [], patience)
-        return process.stdout.readline() if ready else b""
+        lines: list[bytes] = []
+        pipe = process.stdout
+        reader = threading.Thread(target=lambda: lines.append(pipe.readline()), daemon=True)
+        reader.start()
+        reader.join(patience)
+        if reader.is_alive():
+            process.kill()  # which ends the line, too
+            reader.join()
+            return b""
+        return lines[0]
 
     def _running(self) -> subprocess.Popen:
         if self._process is None or self._process.poll() is not None:
@@ -80,12 +87,11 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-                preexec_fn=_limit_memory,
             )
         return self._process
 
     def _stop(self) -> int:
-        """Ends the process; returns how it ended, `None` becoming a kill for being late."""
+        """Ends the process; returns its exit status, 0 where it had to be killed."""
         process, self._process = self._process, None
         if process is None:
             return 0
@@ -99,11 +105,6 @@ class Child:
             process.kill()
             process.wait()
             return 0
-
-
-def _limit_memory() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _reason(code: int) -> str:

@@ -16,10 +16,13 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 OPERATORS = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
 TYPES = {code: name for name, code in vars(schema.TensorType).items() if isinstance(code, int)}
 CUSTOM = schema.BuiltinOperator.CUSTOM
+#: No model of ours takes as much to open and run once.
+MEMORY_BYTES = 16 * 2**30
 
 
 def main() -> None:
     """Answers requests until the input ends."""
+    limit_memory()
     requests = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the runtime prints must not come between the answers
@@ -32,6 +35,16 @@ def main() -> None:
             answer = {"error": f"{type(error).__name__}: {error}"[:500]}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
+
+
+def limit_memory() -> None:
+    """Keeps a file that claims all memory from getting it, where the system knows limits."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def look(content: bytes, *, threads: int, invoke: bool) -> dict:

@@ -164,8 +164,20 @@ def _remove_leftovers(final: Path) -> None:
     """Deletes what processes that no longer live had downloaded."""
     for leftover in final.parent.glob(f"{final.name}.*.part"):
         owner = leftover.name.split(".")[-2]
-        if not (owner.isdigit() and Path(f"/proc/{owner}").exists()):
+        if not (owner.isdigit() and _lives(int(owner))):
             leftover.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    if os.name != "posix":  # where signal 0 is no question; better a file too many than another's download gone
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 @contextmanager

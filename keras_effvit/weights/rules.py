@@ -33,70 +33,78 @@ SEPVIT = NameTable(
 
 #: The convolutions of EfficientViT's blocks, ours and the authors' names.
 _EFFICIENTVIT_CONVS = {"expand": "inverted_conv", "depth": "depth_conv", "point": "point_conv"}
-#: Its blocks. In stages 1 and 2 a block is one residual MBConv, in stages 3 and 4 attention and an MBConv.
-_EFFICIENTVIT_B_BLOCKS = {
-    "stem_block{b}": "backbone.input_stem.op_list.{b}.main",
-    "stage{s}_down": "backbone.stages.{s-1}.op_list.0.main",
-    "stage{s}_block{b}": "backbone.stages.{s-1}.op_list.{b}.main",
-    "stage{s}_block{b}_mbconv": "backbone.stages.{s-1}.op_list.{b}.local_module.main",
+#: The parts of its attention.
+_EFFICIENTVIT_ATTENTION = {
+    "qkv": "qkv.conv",
+    "aggregate_depth": "aggreg.0.0",
+    "aggregate_point": "aggreg.0.1",
+    "proj/conv": "proj.conv",
+    "proj/norm": "proj.norm",
 }
 
-EFFICIENTVIT_B = NameTable(
-    family="efficientvit_b",
-    rules={
-        "stem_conv/conv": "backbone.input_stem.op_list.0.conv",
-        "stem_conv/norm": "backbone.input_stem.op_list.0.norm",
+
+def _efficientvit_b(blocks: dict[str, str], attention: str, others: dict[str, str]) -> dict[str, str]:
+    """The rules of the B series, whose ports differ in what they call stem, stages and head."""
+    return {
         **{
             f"{block}/{conv}/{part}": f"{their_block}.{their_conv}.{part}"
-            for block, their_block in _EFFICIENTVIT_B_BLOCKS.items()
+            for block, their_block in blocks.items()
             for conv, their_conv in _EFFICIENTVIT_CONVS.items()
             for part in ("conv", "norm")
         },
-        "stage{s}_block{b}_attn/qkv": "backbone.stages.{s-1}.op_list.{b}.context_module.main.qkv.conv",
-        "stage{s}_block{b}_attn/aggregate_depth": "backbone.stages.{s-1}.op_list.{b}.context_module.main.aggreg.0.0",
-        "stage{s}_block{b}_attn/aggregate_point": "backbone.stages.{s-1}.op_list.{b}.context_module.main.aggreg.0.1",
-        "stage{s}_block{b}_attn/proj/conv": "backbone.stages.{s-1}.op_list.{b}.context_module.main.proj.conv",
-        "stage{s}_block{b}_attn/proj/norm": "backbone.stages.{s-1}.op_list.{b}.context_module.main.proj.norm",
-        "head_conv/conv": "head.op_list.0.conv",
-        "head_conv/norm": "head.op_list.0.norm",
-        "head_hidden": "head.op_list.2.linear",
-        "head_norm": "head.op_list.2.norm",
-        "head": "head.op_list.3.linear",
-    },
+        **{
+            f"stage{{s}}_block{{b}}_attn/{ours}": f"{attention}.{theirs}"
+            for ours, theirs in _EFFICIENTVIT_ATTENTION.items()
+        },
+        **others,
+    }
+
+
+# In stages 1 and 2 a block is one residual MBConv, in stages 3 and 4 attention and an MBConv.
+EFFICIENTVIT_B = NameTable(
+    family="efficientvit_b",
+    rules=_efficientvit_b(
+        blocks={
+            "stem_block{b}": "backbone.input_stem.op_list.{b}.main",
+            "stage{s}_down": "backbone.stages.{s-1}.op_list.0.main",
+            "stage{s}_block{b}": "backbone.stages.{s-1}.op_list.{b}.main",
+            "stage{s}_block{b}_mbconv": "backbone.stages.{s-1}.op_list.{b}.local_module.main",
+        },
+        attention="backbone.stages.{s-1}.op_list.{b}.context_module.main",
+        others={
+            "stem_conv/conv": "backbone.input_stem.op_list.0.conv",
+            "stem_conv/norm": "backbone.input_stem.op_list.0.norm",
+            "head_conv/conv": "head.op_list.0.conv",
+            "head_conv/norm": "head.op_list.0.norm",
+            "head_hidden": "head.op_list.2.linear",
+            "head_norm": "head.op_list.2.norm",
+            "head": "head.op_list.3.linear",
+        },
+    ),
     attention_epsilon=OFFICIAL_EPSILON,
 )
 
-#: timm's blocks are those of its own stem and stages; inside, the authors' names.
-_TIMM_BLOCKS = {
-    "stem_block{b}": "stem.res{b-1}.main",
-    "stage{s}_down": "stages.{s-1}.blocks.0.main",
-    "stage{s}_block{b}": "stages.{s-1}.blocks.{b}.main",
-    "stage{s}_block{b}_mbconv": "stages.{s-1}.blocks.{b}.local_module.main",
-}
-
 EFFICIENTVIT_B_TIMM = NameTable(
     family="efficientvit_b",
-    rules={
-        "stem_conv/conv": "stem.in_conv.conv",
-        "stem_conv/norm": "stem.in_conv.norm",
-        **{
-            f"{block}/{conv}/{part}": f"{their_block}.{their_conv}.{part}"
-            for block, their_block in _TIMM_BLOCKS.items()
-            for conv, their_conv in _EFFICIENTVIT_CONVS.items()
-            for part in ("conv", "norm")
-        },
-        "stage{s}_block{b}_attn/qkv": "stages.{s-1}.blocks.{b}.context_module.main.qkv.conv",
-        "stage{s}_block{b}_attn/aggregate_depth": "stages.{s-1}.blocks.{b}.context_module.main.aggreg.0.0",
-        "stage{s}_block{b}_attn/aggregate_point": "stages.{s-1}.blocks.{b}.context_module.main.aggreg.0.1",
-        "stage{s}_block{b}_attn/proj/conv": "stages.{s-1}.blocks.{b}.context_module.main.proj.conv",
-        "stage{s}_block{b}_attn/proj/norm": "stages.{s-1}.blocks.{b}.context_module.main.proj.norm",
-        "head_conv/conv": "head.in_conv.conv",
-        "head_conv/norm": "head.in_conv.norm",
-        "head_hidden": "head.classifier.0",
-        "head_norm": "head.classifier.1",
-        "head": "head.classifier.4",
-    },
     code="timm",
+    rules=_efficientvit_b(
+        blocks={
+            "stem_block{b}": "stem.res{b-1}.main",
+            "stage{s}_down": "stages.{s-1}.blocks.0.main",
+            "stage{s}_block{b}": "stages.{s-1}.blocks.{b}.main",
+            "stage{s}_block{b}_mbconv": "stages.{s-1}.blocks.{b}.local_module.main",
+        },
+        attention="stages.{s-1}.blocks.{b}.context_module.main",
+        others={
+            "stem_conv/conv": "stem.in_conv.conv",
+            "stem_conv/norm": "stem.in_conv.norm",
+            "head_conv/conv": "head.in_conv.conv",
+            "head_conv/norm": "head.in_conv.norm",
+            "head_hidden": "head.classifier.0",
+            "head_norm": "head.classifier.1",
+            "head": "head.classifier.4",
+        },
+    ),
     attention_epsilon=1e-5,
 )
 
