@@ -118,6 +118,14 @@ def test_every_linear_layer_is_one_operator_and_nothing_else_is_left(name, preci
     assert set(counts) <= allowed
 
 
+@pytest.mark.xdist_group("sepvit_lite")
+def test_nothing_is_cut_where_nothing_was_padded():
+    """At 224 every map is whole windows: the only slices part the token of a window from its pixels."""
+    counts = converted("sepvit_lite", "float32").inspection.counts()
+    tokens = sum(weight.name == "token" for weight in model_of("sepvit_lite").weights)
+    assert counts["STRIDED_SLICE"] + counts["SLICE"] == 2 * tokens
+
+
 @every_family
 def test_int8_files_hold_convolutions_and_linear_layers_in_int8(name):
     file = converted(name, "int8").inspection
