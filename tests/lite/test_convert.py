@@ -89,6 +89,10 @@ def test_the_whole_zoo(name):
 # --- What is in the files.
 
 
+#: Families whose layers run once; LightViT's see pixels and tokens, LVT's recur.
+CALLED_ONCE = ("efficientvit_b0", "sepvit_lite")
+
+
 def kinds(model):
     """How many convolutions a Keras model has, by kind, and linear layers."""
     counts = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 0, "FULLY_CONNECTED": 0}
@@ -107,13 +111,17 @@ def kinds(model):
 def test_every_linear_layer_is_one_operator_and_nothing_else_is_left(name, precision):
     """A converter that stops folding normalisations or fusing dense layers is caught here."""
     counts = converted(name, precision).inspection.counts()
-    for operator, expected in kinds(model_of(name)).items():
-        assert counts[operator] == expected, operator
+    layers_of = kinds(model_of(name))
+    if name in CALLED_ONCE:
+        for operator, expected in layers_of.items():
+            assert counts[operator] == expected, operator
+    # Convolutions of one pixel and linear layers are the same thing, and the converter's to choose between.
+    assert sum(counts[operator] for operator in layers_of) >= sum(layers_of.values())
     allowed = {
         *("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL", "ADD", "SUB", "MUL", "DIV", "MEAN", "SUM"),
         *("RSQRT", "SOFTMAX", "GELU", "HARD_SWISH", "LOGISTIC", "RELU", "RESHAPE", "TRANSPOSE", "CONCATENATION"),
         *("SPLIT", "STRIDED_SLICE", "SLICE", "PAD", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH", "AVERAGE_POOL_2D"),
-        *("QUANTIZE", "DEQUANTIZE"),
+        *("QUANTIZE", "DEQUANTIZE", "REDUCE_MAX", "MAX_POOL_2D"),
     }
     assert set(counts) <= allowed
 
@@ -133,11 +141,13 @@ def test_int8_files_hold_convolutions_and_linear_layers_in_int8(name):
         types = [file.tensors[index].type for index in (*operator.inputs[:2], *operator.outputs)]
         if operator.name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
             assert types == ["INT8", "INT8", "INT8"], operator
-            assert file.tensors[operator.inputs[1]].channels > 1, operator
+            kernel = file.tensors[operator.inputs[1]]
+            outputs = kernel.shape[-1] if operator.name == "DEPTHWISE_CONV_2D" else kernel.shape[0]
+            assert kernel.channels == outputs, operator
     assert {operator.name for operator in file.islands} <= {
         *("BATCH_MATMUL", "ADD", "SUB", "MUL", "DIV", "MEAN", "SUM", "RSQRT", "SOFTMAX", "GELU", "HARD_SWISH", "PAD"),
         *("LOGISTIC", "RELU", "RESHAPE", "TRANSPOSE", "CONCATENATION", "SPLIT", "STRIDED_SLICE", "SLICE"),
-        *("DEPTH_TO_SPACE", "SPACE_TO_DEPTH", "AVERAGE_POOL_2D"),
+        *("DEPTH_TO_SPACE", "SPACE_TO_DEPTH", "AVERAGE_POOL_2D", "REDUCE_MAX", "MAX_POOL_2D"),
     }
     assert file.bytes < 0.45 * converted(name, "float32").inspection.bytes
 
