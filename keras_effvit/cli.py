@@ -15,8 +15,9 @@ from keras_effvit.lite.images import labelled_images
 from keras_effvit.lite.recipe import PRECISIONS
 from keras_effvit.lite.tables import columns, inspection_lines
 from keras_effvit.models import ModelInfo, create_model, list_models, model_info
-from keras_effvit.weights import load_weights, read_checkpoint
+from keras_effvit.weights import read_checkpoint
 from keras_effvit.weights.guess import ArraySet, array_sets, guess
+from keras_effvit.weights.load import load_checkpoint
 
 COLUMNS = ("model", "parameters", "MACs", "paper", "top-1")
 
@@ -115,13 +116,8 @@ def _array_lines(found: ArraySet) -> list[str]:
         (name, dtype, "x".join(map(str, shape)) or "scalar", f"{size:,}")
         for name, (dtype, shape, size) in found.arrays.items()
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
     heading = f"{'/'.join(found.wrapper) or 'top level'}: {len(rows)} arrays, {found.size:,} bytes"
-    lines = [
-        f"  {name.ljust(widths[0])}  {dtype.ljust(widths[1])}  {shape.ljust(widths[2])}  {size.rjust(widths[3])}"
-        for name, dtype, shape, size in rows
-    ]
-    return [heading, *lines]
+    return [heading, *(f"  {line}" for line in columns(rows, frozenset({3})))]
 
 
 def _import(options: argparse.Namespace) -> str:
@@ -136,8 +132,8 @@ def _import(options: argparse.Namespace) -> str:
     classes = options.classes or (known and known.classes) or 1000
     shape = (options.size, options.size, 3) if options.size else None
     model = create_model(name, classes=classes, input_shape=shape)
-    report = load_weights(
-        model, options.checkpoint, strict=not options.no_strict, skip_head=options.skip_head or None, ema=options.ema
+    report = load_checkpoint(
+        model, checkpoint, strict=not options.no_strict, skip_head=options.skip_head or None, ema=options.ema
     )
     with replacing(output) as temporary:
         model.save(temporary) if output.suffix == ".keras" else model.save_weights(temporary)

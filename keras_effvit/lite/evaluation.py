@@ -5,7 +5,7 @@ import json
 import multiprocessing
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -128,8 +128,3 @@ def _count(chunk: tuple[np.ndarray, np.ndarray]) -> tuple[int, int, int]:
     scores = np.stack([next(iter(_runner(image[None]).values()))[0] for image in images])
     best = np.argsort(-scores, axis=-1, kind="stable")[:, :5]
     return len(labels), int((best[:, 0] == labels).sum()), int((best == labels[:, None]).any(axis=1).sum())
-
-
-def to_json(accuracy: Accuracy) -> dict[str, float]:
-    """As plain data."""
-    return asdict(accuracy)
