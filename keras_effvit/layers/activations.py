@@ -11,7 +11,7 @@ from keras_effvit.layers.registration import serializable
 def hard_swish(x):
     """`x * relu6(x + 3) / 6`, in the lowering that is chosen."""
     if chosen("hard_swish") == "fused":
-        return keras.activations.hard_silu(x)
+        return ops.hard_silu(x)
     # The converter recognises x * relu6(x + 3) / 6; with the sixth on the left factor it does not.
     return (x * (1.0 / 6.0)) * ops.relu6(x + 3.0)
 

@@ -17,6 +17,8 @@ def grouped_linear(x, kernel):
     Returns:
         The map with `filters` channels.
     """
+    if isinstance(x, keras.KerasTensor):
+        return GroupedProduct().symbolic_call(x, kernel)
     if chosen("grouped") == "convolution":
         return ops.conv(x, kernel, data_format="channels_last")
     _, height, width, channels = ops.shape(x)
@@ -26,6 +28,17 @@ def grouped_linear(x, kernel):
     pixels = ops.transpose(ops.reshape(x, (-1, groups, d)), (1, 0, 2))
     y = ops.transpose(ops.matmul(pixels, matrices), (1, 0, 2))
     return ops.reshape(y, (-1, height, width, filters))
+
+
+@serializable
+class GroupedProduct(keras.Operation):
+    """`grouped_linear` as one step of a graph of operations, which chooses its spelling whenever it runs."""
+
+    def call(self, x, kernel):
+        return grouped_linear(x, kernel)
+
+    def compute_output_spec(self, x, kernel):
+        return keras.KerasTensor((*x.shape[:-1], kernel.shape[-1]), x.dtype)
 
 
 @serializable

@@ -202,8 +202,9 @@ class SeparableSelfAttention(Composite):
         nothing = ops.zeros_like(windows[:, :1])
         if self.window_token == "zero":
             return nothing
-        batch = ops.shape(windows)[0] // self.windows
-        return nothing + ops.tile(self.token, (batch, 1))[:, None]
+        channels = windows.shape[-1]
+        grid = ops.reshape(nothing, (-1, self.windows, channels)) + self.token
+        return ops.reshape(grid, (-1, 1, channels))
 
     def _summarise(self, pixels):
         if self.window_token == "avg_pool":

@@ -28,7 +28,7 @@ class Calibration:
 
     Attributes:
         ranges: by tensor, (lowest, highest).
-        method: how an image's extremes became a range.
+        method: how an image's extremes became a range; `"learnt"` in training.
         images: how many there were.
         fingerprint: of the images as they went into the model, preprocessing included.
         outliers: layers with a few values far beyond the others, which cost all others their precision:
@@ -36,7 +36,7 @@ class Calibration:
     """
 
     ranges: dict[str, tuple[float, float]]
-    method: Method
+    method: Method | Literal["learnt"]
     images: int
     fingerprint: str
     outliers: tuple[tuple[str, float, float], ...]

@@ -1,12 +1,13 @@
 """A file against its Keras model: agreement, noise, and where in the file they part."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 
 from keras_effvit.lite.child import LiteError
+from keras_effvit.lite.graph import Graph, layer_names
 from keras_effvit.lite.inspection import Inspection, inspect
 from keras_effvit.lite.runtime import Runner
 
@@ -155,26 +156,36 @@ def walk(model: keras.Model, file: bytes, image: np.ndarray, found: Inspection |
         Every layer whose output can be told in the file.
     """
     image = image[None] if image.ndim == len(model.inputs[0].shape) - 1 else image
-    layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
-    found = found or inspect(file, layers=[layer.name for layer in layers])
+    found = found or inspect(file, layers=layer_names(model))
     runner = Runner(file, threads=2, keep_all=True, delegate=False)
     runner(image)
     last: dict[str, int] = {}
     for operator in found.operators:
-        last[operator.layer.partition("/")[0]] = operator.index
-    probed = [layer for layer in layers if layer.name in last and not isinstance(layer.output, (list, tuple, dict))]
-    outputs = keras.Model(model.inputs, [layer.output for layer in probed])([image], training=False)
+        last[operator.layer] = last[operator.layer.partition("/")[0]] = operator.index
+    probed = {path: tensor for path, tensor in _landmarks(model) if path in last}
+    outputs = keras.Model(model.inputs, list(probed.values()))([image], training=False)
     errors = []
-    for layer, output in zip(probed, keras.tree.flatten(outputs), strict=True):
-        operator = found.operators[last[layer.name]]
+    for path, output in zip(probed, keras.tree.flatten(outputs), strict=True):
+        operator = found.operators[last[path]]
         expected = keras.ops.convert_to_numpy(output)
         received = _value(runner, operator.outputs[0], found)
         if received.size == expected.size:
             received = received.reshape(expected.shape)
             errors.append(
-                LayerError(layer.name, operator.name, snr_db(expected, received), relative_error(expected, received))
+                LayerError(path, operator.name, snr_db(expected, received), relative_error(expected, received))
             )
     return errors
+
+
+def _landmarks(model: keras.Model) -> Iterator[tuple[str, keras.KerasTensor]]:
+    """Layers of which a file shows the result, and that result; of a graph, wherever it rounds a layer's."""
+    for layer in model.layers:
+        if isinstance(model, Graph):
+            path, _, end = layer.name.rpartition(".")
+            if end == "result":
+                yield path.rpartition(".")[0].replace(".", "/"), layer.output
+        elif not isinstance(layer, keras.layers.InputLayer) and not isinstance(layer.output, (list, tuple, dict)):
+            yield layer.name, layer.output
 
 
 def _value(runner: Runner, index: int, found: Inspection) -> np.ndarray:

@@ -18,14 +18,20 @@ from keras_effvit.lite.calibration import Calibration, Method, calibrate, images
 from keras_effvit.lite.child import LiteError
 from keras_effvit.lite.comparison import Parity, file_outputs, keras_outputs, measure, walk
 from keras_effvit.lite.exporting import export_float, in_float32, output_names
+from keras_effvit.lite.graph import layer_names
 from keras_effvit.lite.inspection import Inspection, inspect
+from keras_effvit.lite.markers import learnt_ranges, take_ranges
 from keras_effvit.lite.metadata import attach_metadata
 from keras_effvit.lite.number_types import NumberType, set_number_types
 from keras_effvit.lite.quantization import quantize
+from keras_effvit.lite.quantize_aware import recipe_of
 from keras_effvit.lite.recipe import Recipe, load_recipe
 
 #: A float file that is further from Keras than this is wrong, not imprecise.
 FLOAT_TOLERANCE = 1e-3
+#: A file that rounds while it is still in float follows its graph at least as closely as this: what separates them is
+#: numbers that lie between two steps and fall to either side.
+SIMULATED_SNR_DB = 20.0
 #: A quantised file that is noisier than this is of no use to anyone.
 LEAST_SNR_DB = 10.0
 #: Integers cannot stand for less: without training, EfficientViT's signal dies away to nothing.
@@ -70,7 +76,7 @@ class Converted:
 
 def convert(
     model: keras.Model,
-    precision: str | Path | Recipe = "float32",
+    precision: str | Path | Recipe | None = None,
     *,
     calibration: Any = None,
     method: Method = "min_max",
@@ -84,8 +90,10 @@ def convert(
     """Converts a model to a `.tflite` file that runs as one XNNPACK partition, and proves it.
 
     Args:
-        model: a functional model with one input: of the zoo, or of your own made of our layers.
-        precision: `"float32"`, `"float16"`, `"dynamic"`, `"int8"`, or the path of a recipe.
+        model: a functional model with one input: of the zoo, or of your own made of our layers; or what
+            `quantize_aware` made of one, whose ranges were learnt and need no images.
+        precision: `"float32"` (the default), `"float16"`, `"dynamic"`, `"int8"`, or the path of a recipe; of what
+            `quantize_aware` made it is settled already.
         calibration: images for the ranges of static quantisation: an array, a folder, or a `tf.data.Dataset`. A few
             hundred like those the app will see.
         method: `"min_max"`, `"moving_average"` or `"percentile"`.
@@ -108,17 +116,26 @@ def convert(
         >>> converted.inspection.partitions, len(converted.inspection.outside)
         (1, 0)
     """
-    recipe = load_recipe(precision).with_islands(islands)
+    learnt = recipe_of(model)
+    recipe = _choose(precision, learnt, model).with_islands(islands)
     _check_labels(model, labels)
     exact = in_float32(model)
-    layers = [layer.name for layer in exact._flatten_layers(include_self=False)]
+    layers = layer_names(exact)
     content = export_float(exact, batch=batch, image_shape=image_shape, hard_swish=recipe.hard_swish)
     found = inspect(content, layers=layers)
     _check_structure(found, exact)
     images, given = _images(calibration, recipe, exact, found)
     reference = _Reference(exact, images[:PARITY_IMAGES])
-    parity = reference.check(content, found, lambda parity: parity.relative_error <= FLOAT_TOLERANCE)
-    ranges = calibrate(content, found, images, method) if recipe.needs_calibration else None
+    ranges = None
+    if learnt is not None:
+        parity = reference.check(content, found, lambda parity: parity.snr_db >= SIMULATED_SNR_DB)
+        content, marked = take_ranges(content, found)
+        found = inspect(content, layers=layers)
+        ranges = learnt_ranges(found, marked)
+    else:
+        parity = reference.check(content, found, lambda parity: parity.relative_error <= FLOAT_TOLERANCE)
+        if recipe.needs_calibration:
+            ranges = calibrate(content, found, images, method)
     content = quantize(content, found, recipe, ranges)
     content = set_number_types(
         content,
@@ -135,6 +152,17 @@ def convert(
     content = attach_metadata(content, facts)
     manifest = {**facts, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     return Converted(content, manifest, parity, found)
+
+
+def _choose(precision: str | Path | Recipe | None, learnt: Recipe | None, model: keras.Model) -> Recipe:
+    if learnt is None:
+        return load_recipe("float32" if precision is None else precision)
+    if precision is not None and load_recipe(precision).name != learnt.name:
+        raise LiteError(
+            f"{model.name} was trained for {learnt.name}. Received: precision={str(precision)!r}; `restore_weights` "
+            "brings its weights into a model that can become anything"
+        )
+    return learnt
 
 
 class _Reference:
@@ -168,7 +196,7 @@ class _Reference:
 
 def _scales_pixels(model: keras.Model) -> bool:
     """Whether the model takes pixels and scales them itself."""
-    return any(layer.name == "preprocessing" for layer in model.layers)
+    return "preprocessing" in layer_names(model)
 
 
 def _check_labels(model: keras.Model, labels: Sequence[str] | None) -> None:
@@ -203,7 +231,7 @@ def _images(source: Any, recipe: Recipe, model: keras.Model, found: Inspection) 
     shape = found.tensors[next(iter(found.inputs.values()))].shape[1:]
     if source is not None:
         return images_of(source, shape, scale=not _scales_pixels(model)), True
-    if recipe.needs_calibration:
+    if recipe.needs_calibration and recipe_of(model) is None:
         warnings.warn(
             f"{recipe.name} without calibration: the ranges of activations are taken from noise, and images outside of "
             "them will be clipped. Give `calibration` a few hundred images like those the app will see.",

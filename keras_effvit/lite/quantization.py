@@ -78,13 +78,9 @@ def assign(found: Inspection, recipe: Recipe) -> dict[Rule, list[Operator]]:
     """
     chosen: dict[Rule, list[Operator]] = {}
     for operator in found.operators:
-        fitting = [
-            rule
-            for rule in recipe.rules
-            if ("*" in rule.operators or operator.name in rule.operators) and re.search(rule.layers, operator.layer)
-        ]
-        if fitting and fitting[-1].mode != "keep":
-            chosen.setdefault(fitting[-1], []).append(operator)
+        rule = recipe.rule_for(operator.name, operator.layer)
+        if rule is not None:
+            chosen.setdefault(rule, []).append(operator)
     return chosen
 
 

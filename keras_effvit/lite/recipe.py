@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -66,6 +66,18 @@ class Recipe:
         """Whether images decide the ranges of activations."""
         return any(rule.mode == "static" for rule in self.rules)
 
+    def rule_for(self, operator: str, layer: str) -> Rule | None:
+        """What happens to an operator: the last rule that fits it, unless that keeps it as it is.
+
+        Args:
+            operator: its name in a file.
+            layer: the path of its layer.
+        """
+        for rule in reversed(self.rules):
+            if ("*" in rule.operators or operator in rule.operators) and re.search(rule.layers, layer):
+                return None if rule.mode == "keep" else rule
+        return None
+
     def with_islands(self, layers: Sequence[str]) -> "Recipe":
         """The recipe with more layers left in float.
 
@@ -77,6 +89,16 @@ class Recipe:
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "Recipe":
+        """A recipe from plain data.
+
+        Args:
+            fields: of `to_json`.
+        """
+        rules = tuple(Rule(**{**rule, "operators": tuple(rule["operators"])}) for rule in fields["rules"])
+        return cls(**{**fields, "rules": rules})
 
 
 def load_recipe(recipe: str | Path | Recipe) -> Recipe:
@@ -103,8 +125,6 @@ def load_recipe(recipe: str | Path | Recipe) -> Recipe:
                 f"`precision` must be one of {PRECISIONS} or the path of a recipe. Received: {str(recipe)!r}"
             )
     try:
-        fields = json.loads(source.read_text())
-        rules = tuple(Rule(**{**rule, "operators": tuple(rule["operators"])}) for rule in fields.pop("rules"))
-        return Recipe(**fields, rules=rules)
+        return Recipe.from_json(json.loads(source.read_text()))
     except (ValueError, TypeError, KeyError) as error:
         raise LiteError(f"Expected a recipe. Received: {recipe}: {error}") from error
