@@ -76,12 +76,37 @@ def assign(found: Inspection, recipe: Recipe) -> dict[Rule, list[Operator]]:
         found: of `inspect`.
         recipe: the rules.
     """
+    rules = {operator.index: recipe.rule_for(operator.name, operator.layer) for operator in found.operators}
+    static = {index for index, rule in rules.items() if rule and rule.mode == "static"}
+    static |= _followers({index for index, rule in rules.items() if rule and rule.mode == "follow"}, static, found)
     chosen: dict[Rule, list[Operator]] = {}
     for operator in found.operators:
-        rule = recipe.rule_for(operator.name, operator.layer)
-        if rule is not None:
+        rule = rules[operator.index]
+        if rule is not None and (rule.mode != "follow" or operator.index in static):
             chosen.setdefault(rule, []).append(operator)
     return chosen
+
+
+def _followers(movers: set[int], static: set[int], found: Inspection) -> set[int]:
+    """Of the operators that only move numbers, those that can move integers at no cost.
+
+    They come behind a static operator, or go to static operators only; chains of them follow together.
+    """
+    makers = {index: operator.index for operator in found.operators for index in operator.outputs}
+    takers: dict[int, list[int]] = {}
+    for operator in found.operators:
+        for index in operator.inputs:
+            takers.setdefault(index, []).append(operator.index)
+    following: set[int] = set()
+    for operator in found.operators:
+        sources = [makers[index] for index in operator.inputs if index in makers]
+        if operator.index in movers and sources and all(source in static | following for source in sources):
+            following.add(operator.index)
+    for operator in reversed(found.operators):
+        targets = [taker for index in operator.outputs for taker in takers.get(index, [])]
+        if operator.index in movers and targets and all(target in static | following for target in targets):
+            following.add(operator.index)
+    return following
 
 
 def _by_name(operators: list[Operator], found: Inspection) -> dict[str, list[str]]:
@@ -94,7 +119,7 @@ def _by_name(operators: list[Operator], found: Inspection) -> dict[str, list[str
 def _add(tool: Any, rule: Rule, scope: str, name: str) -> None:
     from ai_edge_quantizer import qtyping, recipe_manager
 
-    if rule.mode == "static":
+    if rule.mode in ("static", "follow"):
         tool.add_static_config(scope, name, activation_num_bits=rule.activation_bits, weight_num_bits=rule.weight_bits)
     elif rule.mode == "dynamic":
         tool.add_dynamic_config(scope, name, num_bits=rule.weight_bits)

@@ -10,9 +10,10 @@ from typing import Any, Literal, get_args
 
 from keras_effvit.lite.child import LiteError
 
-#: How an operator is quantised: activations and weights by calibration (`static`), activations as they come
-#: (`dynamic`), weights only (`weights`), weights in half precision (`float16`), or not at all (`keep`).
-Mode = Literal["static", "dynamic", "weights", "float16", "keep"]
+#: How an operator is quantised: activations and weights by calibration (`static`), the same wherever what it moves comes
+#: from a static operator or goes to static ones only (`follow`), activations as they come (`dynamic`), weights only
+#: (`weights`), weights in half precision (`float16`), or not at all (`keep`).
+Mode = Literal["static", "follow", "dynamic", "weights", "float16", "keep"]
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
 
 
