@@ -34,6 +34,10 @@ KNOWN = _MOVERS | _WEIGHTED.keys() | _PROBABILITIES | _OTHERS
 _NEVER_ZERO = {"DIV": 1, "RSQRT": 0}
 #: A softmax that never gives more than this is calculated in 16 bits, and then rounded to a scale that fits.
 _SMALL_SHARE = 0.5
+#: How many times wider than its result an operand may be; kernels abort, or refuse, not far beyond.
+_WIDEST = {"ADD": 4096.0, "SUB": 4096.0, "HARD_SWISH": 64.0}
+#: The step of a tensor that is nothing but zeros.
+_NOTHING = 1e-12
 _MOST = {8: 127, 16: 32767}
 _TYPES = {8: np.int8, 16: np.int16}
 
@@ -62,8 +66,8 @@ class _Group:
             return _Grid(8, 1 / 256, -128) if bits == 8 else _Grid(16, 1 / 32768, 0)
         most = _MOST[bits]
         if self.symmetric or bits == 16:
-            return _Grid(bits, float(np.float32(max(-self.low, self.high) / most)) or 1.0, 0)
-        scale = float(np.float32((self.high - self.low) / (2 * most + 1))) or 1.0
+            return _Grid(bits, float(np.float32(max(-self.low, self.high) / most)) or _NOTHING, 0)
+        scale = float(np.float32((self.high - self.low) / (2 * most + 1))) or _NOTHING
         return _Grid(bits, scale, int(np.clip(round(-most - 1 - self.low / scale), -most - 1, most)))
 
 
@@ -112,6 +116,9 @@ class _Writer:
                 self._group(name, bits, operator)
         for name, bits, operator in zip(self.names, self.bits, self.graph.operators, strict=True):
             if bits:
+                self._fit(name, bits, operator)
+        for name, bits, operator in zip(self.names, self.bits, self.graph.operators, strict=True):
+            if bits:
                 self._in_integers(name, bits, operator)
             else:
                 operator.inputs = [self._take(int(index), None) for index in operator.inputs]
@@ -140,6 +147,16 @@ class _Writer:
             free = [index for index in takes if len(takes) == 1 or not self._of(index, bits).fixed]
             for index in (*free, *gives[1:]):
                 self._join((gives[0], bits), (index, bits))
+
+    def _fit(self, name: str, bits: int, operator: Any) -> None:
+        """Makes room where a kernel wants it, and takes none for what cannot come."""
+        steps = [self._of(index, bits).grid(bits).scale for index in self._activations(name, operator)]
+        result = self._of(int(operator.outputs[0]), bits)
+        if name == "RSQRT":
+            # Of rows that are all zeros, float files give up to a thousand; here the least is one step.
+            result.high = min(result.high, steps[0] ** -0.5)
+        elif name in _WIDEST:
+            result.high = max(result.high, max(steps) * 2 * _MOST[bits] / _WIDEST[name])
 
     def _of(self, index: int, bits: int) -> _Group:
         key = (index, bits)
@@ -172,7 +189,13 @@ class _Writer:
             index = int(index)
             if index < 0 or not self.floats[index] or (name in _WEIGHTED and place > 0):
                 continue
-            grid = own if name in _MOVERS else self._of(index, bits).grid(bits)
+            constant = self.constants[index]
+            # Zeros are the same on any grid; of an own one, XNNPACK may find the step too small beside the others.
+            grid = (
+                own
+                if name in _MOVERS or (constant is not None and not constant.any())
+                else self._of(index, bits).grid(bits)
+            )
             if name == "BATCH_MATMUL" and place == 1:
                 grid = replace(self._of(index, bits), fixed=False).grid(bits)
             operator.inputs[place] = self._take(index, grid)
@@ -197,14 +220,17 @@ class _Writer:
         if weights is None:
             raise LiteError(f"Expected constant weights. Received: {self._name(operator.inputs[1])!r}")
         others = tuple(other for other in range(weights.ndim) if other != axis)
-        scales = np.maximum(np.abs(weights).max(axis=others), 1e-12).astype(np.float32) / np.float32(127)
+        scales = np.maximum(np.abs(weights).max(axis=others), 1e-12).astype(np.float64) / 127
+        bias = self.constants[operator.inputs[2]] if len(operator.inputs) > 2 and operator.inputs[2] >= 0 else None
+        if bias is not None:
+            # Beside inputs that are next to nothing, the bias would take more bits than it has.
+            scales = np.maximum(scales, np.abs(bias) / (self._scale(operator.inputs[0]) * 2.0**30))
+        scales = scales.astype(np.float32)
         steps = np.clip(np.round(weights / np.expand_dims(scales, others)), -127, 127).astype(np.int8)
         step = np.float64(self._scale(operator.inputs[0])) * scales
         operator.inputs[1] = self._store(operator.inputs[1], steps, scales, axis)
-        if len(operator.inputs) > 2 and operator.inputs[2] >= 0:
-            bias, wide = self.constants[operator.inputs[2]], np.int32 if bits == 8 else np.int64
-            limits = np.iinfo(np.int32)
-            values = np.clip(np.round(bias / step), limits.min, limits.max).astype(wide)
+        if bias is not None:
+            values = np.round(bias / step).astype(np.int32 if bits == 8 else np.int64)
             operator.inputs[2] = self._store(operator.inputs[2], values, step.astype(np.float32), 0)
 
     def _above_zero(self, tensor: int, like: int, grid: _Grid) -> int:

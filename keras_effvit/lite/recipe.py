@@ -41,6 +41,8 @@ class Rule:
             raise LiteError(f"A rule's mode must be one of {get_args(Mode)}. Received: mode={self.mode!r}")
         if self.mode in ("static", "integer") and self.activation_bits not in (8, 16):
             raise LiteError(f"A rule's activation_bits must be 8 or 16. Received: {self.activation_bits}")
+        if self.mode == "integer" and self.weight_bits != 8:
+            raise LiteError(f"A rule of mode 'integer' has weights in 8 bits. Received: {self.weight_bits}")
         try:
             re.compile(self.layers)
         except re.error as error:
