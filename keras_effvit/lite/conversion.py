@@ -94,8 +94,8 @@ def convert(
     Args:
         model: a functional model with one input: of the zoo, or of your own made of our layers; or what
             `quantize_aware` made of one, whose ranges were learnt and need no images.
-        precision: `"float32"` (the default), `"float16"`, `"dynamic"`, `"int8"`, `"int8_full"`, `"int16x8"`, or the path
-            of a recipe; of what `quantize_aware` made it is settled already.
+        precision: `"float32"` (the default), `"float16"`, `"dynamic"`, `"int8"`, `"int8_full"`, `"int16x8"`, or the
+            path of a recipe; of what `quantize_aware` made it is settled already.
         calibration: images for the ranges of static quantisation: an array, a folder, or a `tf.data.Dataset`. A few
             hundred like those the app will see.
         method: `"min_max"`, `"moving_average"` or `"percentile"`.
@@ -142,15 +142,7 @@ def convert(
         if recipe.needs_calibration:
             ranges = calibrate(content, found, images, method)
     content = quantize(content, found, recipe, ranges)
-    content = set_number_types(
-        content,
-        input_type=input_type,
-        output_type=output_type,
-        input_range=(0.0, 255.0) if _scales_pixels(exact) else (float(images.min()), float(images.max())),
-        output_ranges={name: (float(x.min()), float(x.max())) for name, x in reference.outputs.items()},
-    )
-    if recipe.in_integers:
-        content = open_doors(content)
+    content = _with_doors(content, recipe, reference, images, input_type, output_type)
     if recipe.rules or (input_type, output_type) != ("float32", "float32"):
         # Run it there first: a kernel that does not like its operands takes the process down.
         found = inspect(content, layers=layers, invoke=recipe.in_integers)
@@ -161,6 +153,24 @@ def convert(
     content = attach_metadata(content, facts)
     manifest = {**facts, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     return Converted(content, manifest, parity, found)
+
+
+def _with_doors(
+    content: bytes,
+    recipe: Recipe,
+    reference: "_Reference",
+    images: np.ndarray,
+    input_type: NumberType,
+    output_type: NumberType,
+) -> bytes:
+    content = set_number_types(
+        content,
+        input_type=input_type,
+        output_type=output_type,
+        input_range=(0.0, 255.0) if _scales_pixels(reference.model) else (float(images.min()), float(images.max())),
+        output_ranges={name: (float(x.min()), float(x.max())) for name, x in reference.outputs.items()},
+    )
+    return open_doors(content) if recipe.in_integers else content
 
 
 def _choose(precision: str | Path | Recipe | None, learnt: Recipe | None, model: keras.Model) -> Recipe:
