@@ -4,6 +4,7 @@ import datetime
 import hashlib
 import json
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -22,10 +23,11 @@ from keras_effvit.lite.graph import layer_names
 from keras_effvit.lite.inspection import Inspection, inspect
 from keras_effvit.lite.markers import learnt_ranges, take_ranges
 from keras_effvit.lite.metadata import attach_metadata
-from keras_effvit.lite.number_types import NumberType, set_number_types
+from keras_effvit.lite.number_types import NumberType, open_doors, set_number_types
 from keras_effvit.lite.quantization import quantize
 from keras_effvit.lite.quantize_aware import recipe_of
 from keras_effvit.lite.recipe import Recipe, load_recipe
+from keras_effvit.lite.rewriting import spread_scales
 
 #: A float file that is further from Keras than this is wrong, not imprecise.
 FLOAT_TOLERANCE = 1e-3
@@ -92,8 +94,8 @@ def convert(
     Args:
         model: a functional model with one input: of the zoo, or of your own made of our layers; or what
             `quantize_aware` made of one, whose ranges were learnt and need no images.
-        precision: `"float32"` (the default), `"float16"`, `"dynamic"`, `"int8"`, or the path of a recipe; of what
-            `quantize_aware` made it is settled already.
+        precision: `"float32"` (the default), `"float16"`, `"dynamic"`, `"int8"`, `"int8_full"`, `"int16x8"`, or the
+            path of a recipe; of what `quantize_aware` made it is settled already.
         calibration: images for the ranges of static quantisation: an array, a folder, or a `tf.data.Dataset`. A few
             hundred like those the app will see.
         method: `"min_max"`, `"moving_average"` or `"percentile"`.
@@ -134,24 +136,41 @@ def convert(
         ranges = learnt_ranges(found, marked)
     else:
         parity = reference.check(content, found, lambda parity: parity.relative_error <= FLOAT_TOLERANCE)
+        if recipe.in_integers:
+            content = spread_scales(content)
+            found = inspect(content, layers=layers)
         if recipe.needs_calibration:
             ranges = calibrate(content, found, images, method)
     content = quantize(content, found, recipe, ranges)
-    content = set_number_types(
-        content,
-        input_type=input_type,
-        output_type=output_type,
-        input_range=(0.0, 255.0) if _scales_pixels(exact) else (float(images.min()), float(images.max())),
-        output_ranges={name: (float(x.min()), float(x.max())) for name, x in reference.outputs.items()},
-    )
+    content = _with_doors(content, recipe, reference, images, input_type, output_type)
     if recipe.rules or (input_type, output_type) != ("float32", "float32"):
-        found = inspect(content, layers=layers)
+        # Run it there first: a kernel that does not like its operands takes the process down.
+        found = inspect(content, layers=layers, invoke=recipe.in_integers)
         parity = reference.check(content, found, lambda parity: parity.snr_db >= LEAST_SNR_DB)
-    _warn_of_what_is_outside(found, exact)
+    if recipe.one_partition:
+        _warn_of_what_is_outside(found, exact)
     facts = _manifest(exact, recipe, found, parity, labels, ranges, calibrated=given)
     content = attach_metadata(content, facts)
     manifest = {**facts, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     return Converted(content, manifest, parity, found)
+
+
+def _with_doors(
+    content: bytes,
+    recipe: Recipe,
+    reference: "_Reference",
+    images: np.ndarray,
+    input_type: NumberType,
+    output_type: NumberType,
+) -> bytes:
+    content = set_number_types(
+        content,
+        input_type=input_type,
+        output_type=output_type,
+        input_range=(0.0, 255.0) if _scales_pixels(reference.model) else (float(images.min()), float(images.max())),
+        output_ranges={name: (float(x.min()), float(x.max())) for name, x in reference.outputs.items()},
+    )
+    return open_doors(content) if recipe.in_integers else content
 
 
 def _choose(precision: str | Path | Recipe | None, learnt: Recipe | None, model: keras.Model) -> Recipe:
@@ -292,6 +311,8 @@ def _manifest(
             "outliers": ranges.outliers[:10],
         },
         "xnnpack": {"partitions": found.partitions, "outside": [operator.name for operator in found.outside]},
+        "islands": dict(Counter(operator.name for operator in found.islands)),
+        "number_types": dict(Counter(found.tensors[operator.outputs[0]].type for operator in found.operators)),
         "made_with": {
             name: version(name)
             for name in ("keras_effvit", "keras", "tensorflow", "ai-edge-litert", "ai-edge-quantizer")

@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from keras_effvit.lite.child import LiteError
-from keras_effvit.lite.flatfile import pack, unpack
+from keras_effvit.lite.flatfile import builtin_name, drop_unused, opcode, pack, unpack
 
 NumberType = Literal["float32", "int8", "uint8"]
 _LIMITS = {"int8": (-128, 127), "uint8": (0, 255)}
@@ -36,14 +36,12 @@ def set_number_types(
             raise LiteError(f"`{name}` must be one of {get_args(NumberType)}. Received: {name}={value!r}")
     if input_type == output_type == "float32":
         return content
-    from ai_edge_litert import schema_py_generated as schema
-
     model = unpack(content)
     graph, signature = model.subgraphs[0], model.signatureDefs[0]
     if input_type != "float32":
         entry = signature.inputs[0]
         door = _tensor(model, entry.tensorIndex, input_type, input_range)
-        operator = _operator(model, schema.BuiltinOperator.DEQUANTIZE, door, entry.tensorIndex)
+        operator = _operator(model, "DEQUANTIZE", door, entry.tensorIndex)
         graph.operators = [operator, *graph.operators]
         graph.inputs = [door if index == entry.tensorIndex else int(index) for index in graph.inputs]
         entry.tensorIndex = door
@@ -51,10 +49,40 @@ def set_number_types(
         for entry in signature.outputs:
             name = entry.name.decode() if isinstance(entry.name, bytes) else entry.name
             door = _tensor(model, entry.tensorIndex, output_type, output_ranges[name])
-            operator = _operator(model, schema.BuiltinOperator.QUANTIZE, entry.tensorIndex, door)
+            operator = _operator(model, "QUANTIZE", entry.tensorIndex, door)
             graph.operators = [*graph.operators, operator]
             graph.outputs = [door if index == entry.tensorIndex else int(index) for index in graph.outputs]
             entry.tensorIndex = door
+    return pack(model)
+
+
+def open_doors(content: bytes) -> bytes:
+    """A file without the floats between its doors and the integers inside.
+
+    An int8 output is then the tensor inside itself; other doors are converted to and from integers in one step.
+
+    Args:
+        content: of `set_number_types`, of a file that calculates in integers.
+    """
+    model = unpack(content)
+    graph = model.subgraphs[0]
+    name_of = {id(operator): builtin_name(model, operator) for operator in graph.operators}
+    inside = {
+        int(operator.outputs[0]): int(operator.inputs[0])
+        for operator in graph.operators
+        if name_of[id(operator)] == "DEQUANTIZE"
+    }
+    same: dict[int, int] = {}
+    for operator in graph.operators:
+        source, target = inside.get(int(operator.inputs[0])), int(operator.outputs[0])
+        if name_of[id(operator)] == "QUANTIZE" and source is not None:
+            operator.inputs = [source]
+            if target in graph.outputs and graph.tensors[source].type == graph.tensors[target].type:
+                same[target] = source
+    graph.outputs = [same.get(int(index), int(index)) for index in graph.outputs]
+    for entry in model.signatureDefs[0].outputs:
+        entry.tensorIndex = same.get(entry.tensorIndex, entry.tensorIndex)
+    drop_unused(model)
     return pack(model)
 
 
@@ -98,17 +126,11 @@ def _name(name: Any) -> bytes:
     return name if isinstance(name, bytes) else str(name).encode()
 
 
-def _operator(model: Any, code: int, source: int, target: int) -> Any:
+def _operator(model: Any, name: str, source: int, target: int) -> Any:
     """An operator of one input and one output, and its entry among the file's operators."""
     from ai_edge_litert import schema_py_generated as schema
 
-    codes = [max(entry.builtinCode, entry.deprecatedBuiltinCode) for entry in model.operatorCodes]
-    if code not in codes:
-        entry = schema.OperatorCodeT()
-        entry.builtinCode, entry.deprecatedBuiltinCode, entry.version = code, code, 2
-        model.operatorCodes.append(entry)
-        codes.append(code)
     operator = schema.OperatorT()
-    operator.opcodeIndex = codes.index(code)
+    operator.opcodeIndex = opcode(model, name)
     operator.inputs, operator.outputs = [source], [target]
     return operator

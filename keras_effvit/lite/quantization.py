@@ -1,4 +1,4 @@
-"""A float file and a recipe -> a quantised file, by ai-edge-quantizer."""
+"""A float file and a recipe -> a quantised file: by ai-edge-quantizer, or by `integers` where no float may be left."""
 
 import re
 import warnings
@@ -12,7 +12,11 @@ from keras_effvit.lite.calibration import Calibration
 from keras_effvit.lite.child import LiteError
 from keras_effvit.lite.flatfile import pack, unpack
 from keras_effvit.lite.inspection import Inspection, Operator
+from keras_effvit.lite.integers import quantize_integers
 from keras_effvit.lite.recipe import Recipe, Rule
+
+#: What numerators and denominators are made by.
+_OF_QUOTIENTS = frozenset({"ADD", "SUB", "MUL", "BATCH_MATMUL", "STRIDED_SLICE", "SLICE"})
 
 
 def quantize(content: bytes, found: Inspection, recipe: Recipe, calibration: Calibration | None = None) -> bytes:
@@ -30,6 +34,8 @@ def quantize(content: bytes, found: Inspection, recipe: Recipe, calibration: Cal
     chosen = assign(found, recipe)
     if not chosen:
         return content
+    if recipe.in_integers:
+        return quantize_integers(content, _bits(found, chosen), calibration.ranges if calibration else {})
     from ai_edge_quantizer import quantizer
 
     tool = quantizer.Quantizer(content)
@@ -107,6 +113,23 @@ def _followers(movers: set[int], static: set[int], found: Inspection) -> set[int
         if operator.index in movers and targets and all(target in static | following for target in targets):
             following.add(operator.index)
     return following
+
+
+def _bits(found: Inspection, chosen: dict[Rule, list[Operator]]) -> dict[int, int]:
+    """Bits of every operator's activations.
+
+    Rounding a numerator and a denominator to eight bits costs small quotients everything, whatever the division does
+    then; so what a quotient is made of has as many bits as itself.
+    """
+    bits = {operator.index: rule.activation_bits for rule, operators in chosen.items() for operator in operators}
+    makers = {index: operator for operator in found.operators for index in operator.outputs}
+    waiting = [operator for operator in found.operators if operator.name == "DIV" and bits.get(operator.index) == 16]
+    while waiting:
+        for maker in (makers.get(index) for index in waiting.pop().inputs):
+            if maker and maker.name in _OF_QUOTIENTS and bits.get(maker.index) == 8:
+                bits[maker.index] = 16
+                waiting.append(maker)
+    return bits
 
 
 def _by_name(operators: list[Operator], found: Inspection) -> dict[str, list[str]]:

@@ -198,7 +198,8 @@ class _Placement:
         rule = self.recipe.rule_for(operator, "/".join(name.split(".")[:-1]))
         if rule is None:
             return None
-        if rule.mode == "float16" or (rule.mode == "static" and (rule.activation_bits, rule.weight_bits) != (8, 8)):
+        bits = (rule.activation_bits, rule.weight_bits)
+        if rule.mode in ("float16", "integer") or (rule.mode == "static" and bits != (8, 8)):
             raise LiteError(f"Expected rules of 8 bits to train for. Received: {rule} of {self.recipe.name}")
         data = [index for index, value in enumerate(args) if isinstance(value, keras.KerasTensor) and index != weights]
         return _Rounding(rule, tuple(data), weights)

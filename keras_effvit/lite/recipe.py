@@ -10,11 +10,12 @@ from typing import Any, Literal, get_args
 
 from keras_effvit.lite.child import LiteError
 
-#: How an operator is quantised: activations and weights by calibration (`static`), the same wherever what it moves comes
-#: from a static operator or goes to static ones only (`follow`), activations as they come (`dynamic`), weights only
-#: (`weights`), weights in half precision (`float16`), or not at all (`keep`).
-Mode = Literal["static", "follow", "dynamic", "weights", "float16", "keep"]
-PRECISIONS = ("float32", "float16", "dynamic", "int8")
+#: How an operator is quantised: activations and weights by calibration (`static`), the same wherever what it moves
+#: comes from a static operator or goes to static ones only (`follow`), activations as they come (`dynamic`), weights
+#: only (`weights`), weights in half precision (`float16`), everything it touches, refused where integers cannot hold it
+#: (`integer`), or not at all (`keep`).
+Mode = Literal["static", "follow", "dynamic", "weights", "float16", "integer", "keep"]
+PRECISIONS = ("float32", "float16", "dynamic", "int8", "int8_full", "int16x8")
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Rule:
         operators: their names in the file, such as `"CONV_2D"`; `"*"` for all.
         mode: how.
         layers: a regular expression that is searched for in the layer's path, such as `"stage4.*/qkv"`.
-        activation_bits: of static rules.
+        activation_bits: of static and integer rules, 8 or 16. A quotient in 16 bits of an integer rule takes the sums
+            and products it is made of with it.
         weight_bits: of the weights.
     """
 
@@ -38,6 +40,10 @@ class Rule:
     def __post_init__(self):
         if self.mode not in get_args(Mode):
             raise LiteError(f"A rule's mode must be one of {get_args(Mode)}. Received: mode={self.mode!r}")
+        if self.mode in ("static", "integer") and self.activation_bits not in (8, 16):
+            raise LiteError(f"A rule's activation_bits must be 8 or 16. Received: {self.activation_bits}")
+        if self.mode == "integer" and self.weight_bits != 8:
+            raise LiteError(f"A rule of mode 'integer' has weights in 8 bits. Received: {self.weight_bits}")
         try:
             re.compile(self.layers)
         except re.error as error:
@@ -55,17 +61,29 @@ class Recipe:
         description: what it does and what it costs.
         rules: in order.
         hard_swish: the spelling of the activation that suits it, as in `keras_effvit.layers.lowering`.
+        one_partition: whether its files run as one XNNPACK partition, so that anything outside is worth a warning.
     """
 
     name: str
     description: str
     rules: tuple[Rule, ...]
     hard_swish: Literal["fused", "reassociated"] = "fused"
+    one_partition: bool = True
+
+    def __post_init__(self):
+        modes = {rule.mode for rule in self.rules} - {"keep"}
+        if "integer" in modes and len(modes) > 1:
+            raise LiteError(f"Rules of mode 'integer' go with 'keep' only. Received: {sorted(modes)} in {self.name}")
 
     @property
     def needs_calibration(self) -> bool:
         """Whether images decide the ranges of activations."""
-        return any(rule.mode == "static" for rule in self.rules)
+        return self.in_integers or any(rule.mode == "static" for rule in self.rules)
+
+    @property
+    def in_integers(self) -> bool:
+        """Whether its operators hold nothing but integers."""
+        return any(rule.mode == "integer" for rule in self.rules)
 
     def rule_for(self, operator: str, layer: str) -> Rule | None:
         """What happens to an operator: the last rule that fits it, unless that keeps it as it is.

@@ -15,7 +15,7 @@ from keras_effvit.lite.recipe import PRECISIONS
 def test_every_precision_has_a_recipe(name):
     recipe = lite.load_recipe(name)
     assert recipe.name == name
-    assert recipe.needs_calibration == (name == "int8")
+    assert recipe.needs_calibration == (name in ("int8", "int8_full", "int16x8"))
     assert lite.load_recipe(recipe) is recipe
 
 
@@ -41,6 +41,15 @@ def test_what_is_no_recipe(content, message, tmp_path):
         lite.load_recipe(path)
 
 
+@pytest.mark.parametrize(
+    ("bits", "message"),
+    [({"activation_bits": 4}, "8 or 16. Received: 4"), ({"weight_bits": 4}, "weights in 8 bits. Received: 4")],
+)
+def test_bits_that_no_kernel_has(bits, message):
+    with pytest.raises(LiteError, match=message):
+        Rule(("ADD",), "integer", **bits)
+
+
 def file_with(*operators):
     entries = tuple(
         Operator(index, name, layer, (), (), custom=False, partition=None)
@@ -57,3 +66,9 @@ def test_the_last_rule_that_fits_an_operator_has_it():
     )
     chosen = {rule: [operator.index for operator in operators] for rule, operators in assign(found, recipe).items()}
     assert chosen == {first: [0, 2], second: [1]}
+
+
+def test_integers_are_written_by_one_writer():
+    with pytest.raises(LiteError, match=r"'integer' go with 'keep' only. Received: \['integer', 'static'\] in mine"):
+        Recipe("mine", "", (Rule(("*",), "integer"), Rule(("CONV_2D",), "static")))
+    assert Recipe("mine", "", (Rule(("*",), "integer"),)).with_islands(["head"]).in_integers
