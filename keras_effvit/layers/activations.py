@@ -22,6 +22,11 @@ def gelu(x):
     return keras.activations.gelu(x, approximate=False)
 
 
+def silu(x):
+    """`x * sigmoid(x)`, in the two operators that files have for it."""
+    return x * ops.sigmoid(x)
+
+
 @serializable
 class HardSwish(keras.layers.Layer):
     """Hard-swish as a layer.

@@ -9,6 +9,7 @@ import functools
 import keras
 from keras import ops
 
+from keras_effvit.layers.activations import silu
 from keras_effvit.layers.conv import PaddedDepthwiseConv2D
 from keras_effvit.layers.heads import check_heads, multi_head_attention
 from keras_effvit.layers.initializers import conv_fan_out
@@ -43,10 +44,10 @@ def recur(step, x, recursion: int):
     y = step(x)
     if recursion == 1:
         return y
-    y = ops.silu(y)
+    y = silu(y)
     for _ in range(recursion - 1):
         x = x + y
-        y = ops.silu(step(x))
+        y = silu(step(x))
     return y
 
 
@@ -70,7 +71,7 @@ class AtrousDepthwiseConv2D(PaddedDepthwiseConv2D):
         self.dilations = tuple(dilations)
 
     def call(self, inputs):
-        return functools.reduce(ops.add, (ops.silu(self._branch(inputs, d)) for d in self.dilations))
+        return functools.reduce(ops.add, (silu(self._branch(inputs, d)) for d in self.dilations))
 
     def _branch(self, inputs, dilation: int):
         return ops.depthwise_conv(

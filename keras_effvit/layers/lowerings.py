@@ -14,6 +14,8 @@ CHOICES = {
     # A batched matmul, which TensorFlow differentiates a hundred times quicker on a CPU; or one grouped CONV_2D, which
     # XNNPACK runs up to three times quicker and takes in int8.
     "grouped": ("matmul", "convolution"),
+    # In training for integers, divisors are held above zero by an operator; or not, where a file's writer does it.
+    "divisors": ("floored", "bare"),
 }
 
 _chosen: ContextVar[dict[str, str] | None] = ContextVar("lowering", default=None)

@@ -31,9 +31,6 @@ from keras_effvit.lite.rewriting import spread_scales
 
 #: A float file that is further from Keras than this is wrong, not imprecise.
 FLOAT_TOLERANCE = 1e-3
-#: A file that rounds while it is still in float follows its graph at least as closely as this: what separates them is
-#: numbers that lie between two steps and fall to either side.
-SIMULATED_SNR_DB = 20.0
 #: A quantised file that is noisier than this is of no use to anyone.
 LEAST_SNR_DB = 10.0
 #: Integers cannot stand for less: without training, EfficientViT's signal dies away to nothing.
@@ -124,23 +121,21 @@ def convert(
     exact = in_float32(model)
     layers = layer_names(exact)
     content = export_float(exact, batch=batch, image_shape=image_shape, hard_swish=recipe.hard_swish)
+    marked: dict[str, tuple[float, float]] = {}
+    if learnt is not None:
+        content, marked = take_ranges(content)
     found = inspect(content, layers=layers)
     _check_structure(found, exact)
     images, given = _images(calibration, recipe, exact, found)
     reference = _Reference(exact, images[:PARITY_IMAGES])
-    ranges = None
-    if learnt is not None:
-        parity = reference.check(content, found, lambda parity: parity.snr_db >= SIMULATED_SNR_DB)
-        content, marked = take_ranges(content, found)
-        found = inspect(content, layers=layers)
-        ranges = learnt_ranges(found, marked)
-    else:
+    if learnt is None:
         parity = reference.check(content, found, lambda parity: parity.relative_error <= FLOAT_TOLERANCE)
-        if recipe.in_integers:
-            content = spread_scales(content)
-            found = inspect(content, layers=layers)
-        if recipe.needs_calibration:
-            ranges = calibrate(content, found, images, method)
+    ranges = None if learnt is None else learnt_ranges(found, marked)
+    if recipe.in_integers:
+        content = spread_scales(content, ranges and ranges.ranges)
+        found = inspect(content, layers=layers)
+    if recipe.needs_calibration and ranges is None:
+        ranges = calibrate(content, found, images, method)
     content = quantize(content, found, recipe, ranges)
     content = _with_doors(content, recipe, reference, images, input_type, output_type)
     if recipe.rules or (input_type, output_type) != ("float32", "float32"):

@@ -72,7 +72,7 @@ def export_float(
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         archive = keras.export.ExportArchive()
         archive.track(model)
-        with lowering(hard_swish=hard_swish, grouped="convolution"):
+        with lowering(hard_swish=hard_swish, grouped="convolution", divisors="bare"):
             archive.add_endpoint("serve", serve, input_signature=[spec])
             archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)

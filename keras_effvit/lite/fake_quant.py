@@ -5,13 +5,21 @@ tensor with ranges that follow the extremes of the batches. Its own quantizers k
 against them.
 """
 
+from typing import Literal, get_args
+
 import keras
 from keras import ops
 
+from keras_effvit.layers.lowerings import chosen
 from keras_effvit.lite.child import LiteError
+from keras_effvit.lite.integers import SMALL_SHARE
+
+Kind = Literal["any", "divisor", "shares", "unit"]
 
 #: The range before anything was seen; a batch or a calibration replaces it.
 UNSEEN = 6.0
+#: What integers of eight bits hold of the numbers from 0 to 1.
+UNIT = (0.0, 255 / 256)
 #: The narrowest range there is: an activation that is always zero still needs a step to count in.
 NARROWEST = 1e-5
 
@@ -64,8 +72,10 @@ class FakeQuant(keras.layers.Layer):
     The range always holds 0, so that padding is exact. An exported graph carries it as a QUANTIZE and a DEQUANTIZE.
 
     Args:
+        bits: 8, or 16, whose range is symmetric.
+        kind: of what passes: `"any"`; a `"divisor"`, which is kept one step above 0; `"shares"` that add up to 1, whose
+            range is known unless all are small; or numbers of the `"unit"` interval, whose range is known.
         symmetric: a range around 0, as the right operand of an integer matmul must have.
-        fixed: a range that is known beforehand, such as a softmax's.
         momentum: of the range's moving average.
 
     Example:
@@ -73,43 +83,42 @@ class FakeQuant(keras.layers.Layer):
         >>> quantizer(activations, training=True)  # the range is that of the activations now
     """
 
-    def __init__(
-        self,
-        *,
-        symmetric: bool = False,
-        fixed: tuple[float, float] | None = None,
-        momentum: float = 0.99,
-        **kwargs,
-    ):
-        super().__init__(dtype="float32", **{key: value for key, value in kwargs.items() if key != "dtype"})
+    def __init__(self, *, bits: int = 8, kind: Kind = "any", symmetric: bool = False, momentum: float = 0.99, **kwargs):
+        super().__init__(**{**kwargs, "dtype": "float32"})
         if not 0 <= momentum < 1:
             raise LiteError(f"`momentum` must be at least 0 and below 1. Received: momentum={momentum}")
+        if bits not in (8, 16) or kind not in get_args(Kind):
+            raise LiteError(f"Expected 8 or 16 bits of {get_args(Kind)}. Received: bits={bits}, kind={kind!r}")
+        self.bits = bits
+        self.kind: Kind = kind
         self.symmetric = symmetric
-        self.fixed = None if fixed is None else tuple(fixed)
         self.momentum = momentum
         #: While true, ranges grow to hold whatever passes, which passes as it is.
         self.observing = False
 
-    def build(self, input_shape):
-        if self.fixed is not None:
-            return
+    @property
+    def learns(self) -> bool:
+        """Whether its range is not known beforehand."""
+        return self.kind != "unit"
 
+    def build(self, input_shape):
         def number(name, value):
             initial = keras.initializers.Constant(value)
             return self.add_weight(name=name, shape=(), initializer=initial, trainable=False, aggregation="mean")
 
-        self.low, self.high, self.seen = number("low", -UNSEEN), number("high", UNSEEN), number("seen", 0.0)
+        if self.learns:
+            self.low, self.high, self.seen = number("low", -UNSEEN), number("high", UNSEEN), number("seen", 0.0)
 
     def call(self, inputs, training=False):
-        if self.fixed is not None:
-            return keras.quantizers.fake_quant_with_min_max_vars(inputs, *self.fixed, num_bits=8)
-        if self.observing:
+        if self.learns and self.observing:
             self._follow(inputs, ops.minimum, ops.maximum)
             return inputs
-        if training:
+        if self.learns and training:
             self._follow(inputs, self._average, self._average)
         low, high = self._range()
-        return keras.quantizers.fake_quant_with_min_max_vars(inputs, low, high, num_bits=8)
+        if self.kind == "divisor" and chosen("divisors") == "floored":
+            inputs = ops.maximum(inputs, (high - low) / (2.0**self.bits - 1))
+        return keras.quantizers.fake_quant_with_min_max_vars(inputs, low, high, num_bits=self.bits)
 
     def _average(self, before, now):
         return self.momentum * before + (1 - self.momentum) * now
@@ -123,15 +132,20 @@ class FakeQuant(keras.layers.Layer):
         self.seen.assign(1.0)
 
     def _range(self):
+        if self.kind == "unit":
+            return UNIT
         low, high = ops.convert_to_tensor(self.low), ops.convert_to_tensor(self.high)
-        if not self.symmetric:
+        if self.kind == "shares":
+            return ops.zeros_like(low), ops.where(high < SMALL_SHARE, ops.maximum(high, NARROWEST), UNIT[1])
+        if not self.symmetric and self.bits == 8:
             return low, ops.maximum(high, low + NARROWEST)
-        step = ops.maximum(ops.maximum(-low, high), NARROWEST) / 127.0
-        return -128.0 * step, 127.0 * step
+        most = 2.0 ** (self.bits - 1) - 1
+        step = ops.maximum(ops.maximum(-low, high), NARROWEST) / most
+        return -(most + 1) * step, most * step
 
     def compute_output_shape(self, input_shape):
         return input_shape
 
     def get_config(self):
-        own = {"symmetric": self.symmetric, "fixed": self.fixed, "momentum": self.momentum}
+        own = {"bits": self.bits, "kind": self.kind, "symmetric": self.symmetric, "momentum": self.momentum}
         return {**super().get_config(), **own}

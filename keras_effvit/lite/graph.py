@@ -208,18 +208,16 @@ class _Flattener:
                 except (TypeError, ValueError, AttributeError, NotImplementedError):
                     pass  # Its `call` wants real tensors.
             return self._whole(operation, path)(*args, **kwargs)
-        if type(operation).__name__ == "Cast" and args[0].dtype == operation.get_config().get("dtype"):
+        if type(operation).__name__ in ("Cast", "ConvertToTensor") and operation.dtype in (None, args[0].dtype):
             return args[0]
         # Keras numbers its operations through; one of a graph has a name that says more.
         own = operation.name if _PATH in operation.name else _WORD.sub("_", type(operation).__name__).lower()
         return renamed(operation, self._name((*path, own)))(*args, **kwargs)
 
     def _stays_whole(self, layer: keras.layers.Layer) -> bool:
-        inside = list(vars(layer).values())
-        random = any(isinstance(value, keras.random.SeedGenerator) for value in inside)
         own = (*layer._trainable_variables, *layer._non_trainable_variables)
-        hidden = {id(weight) for weight in own} - {id(value) for value in inside}  # in lists, say
-        return bool(random or hidden or type(layer).__name__ in self.keep)
+        hidden = {id(weight) for weight in own} - {id(value) for value in vars(layer).values()}  # in lists, say
+        return bool(is_random(layer) or hidden or type(layer).__name__ in self.keep)
 
     def _whole(self, layer: keras.layers.Layer, path: tuple[str, ...]) -> keras.layers.Layer:
         if id(layer) not in self.kept:
@@ -310,6 +308,15 @@ def replay(graph: keras.Model, inputs: list[Any], call: Call) -> Any:
     return tree.pack_sequence_as(graph._outputs_struct, [values[id(x)] for x in graph.outputs])
 
 
+def is_random(operation: keras.Operation) -> bool:
+    """Whether an operation draws random numbers, as layers do that let everything pass outside of training.
+
+    Args:
+        operation: a layer, or anything else of a graph.
+    """
+    return any(isinstance(value, keras.random.SeedGenerator) for value in vars(operation).values())
+
+
 def constants(graph: keras.Model) -> set[str]:
     """Names of the operations whose results no image changes.
 
@@ -319,6 +326,7 @@ def constants(graph: keras.Model) -> set[str]:
     constant: set[str] = set()
     for node in nodes_before(graph.outputs, {id(x): x for x in graph.inputs}):
         sources = [tensor._keras_history.operation for tensor in node.input_tensors]
-        if isinstance(node.operation, Parameter) or all(source.name in constant for source in sources):
+        fixed = isinstance(node.operation, Parameter) or type(node.operation).__name__ in ("OnesLike", "ZerosLike")
+        if fixed or all(source.name in constant for source in sources):
             constant.add(node.operation.name)
     return constant

@@ -33,7 +33,7 @@ KNOWN = _MOVERS | _WEIGHTED.keys() | _PROBABILITIES | _OTHERS
 #: Divisors, and what a root is drawn of: the place among the inputs that must not be 0.
 _NEVER_ZERO = {"DIV": 1, "RSQRT": 0}
 #: A softmax that never gives more than this is calculated in 16 bits, and then rounded to a scale that fits.
-_SMALL_SHARE = 0.5
+SMALL_SHARE = 0.5
 #: How many times wider than its result an operand may be; kernels abort, or refuse, not far beyond.
 _WIDEST = {"ADD": 4096.0, "SUB": 4096.0, "HARD_SWISH": 64.0}
 #: The step of a tensor that is nothing but zeros.
@@ -212,7 +212,7 @@ class _Writer:
 
     def _in_small_shares(self, name: str, bits: int, operator: Any) -> bool:
         """Whether a softmax is spread over so many that eight bits from 0 to 1 leave nothing of most shares."""
-        return name == "SOFTMAX" and bits == 8 and self.ranges[self._name(operator.outputs[0])][1] < _SMALL_SHARE
+        return name == "SOFTMAX" and bits == 8 and self.ranges[self._name(operator.outputs[0])][1] < SMALL_SHARE
 
     def _weights(self, name: str, bits: int, operator: Any) -> None:
         """Weights of a scale per output channel, and the bias in steps of what they are multiplied to."""

@@ -8,7 +8,7 @@ import numpy as np
 from keras_effvit.lite.flatfile import builtin_name, drop_unused, opcode, pack, unpack
 
 
-def spread_scales(content: bytes) -> bytes:
+def spread_scales(content: bytes, ranges: dict[str, tuple[float, float]] | None = None) -> bytes:
     """A file that calculates the same, with numbers of different sizes in tensors of their own.
 
     Integers have one scale per tensor. In linear attention, numerator and denominator are rows of one product and are
@@ -17,8 +17,9 @@ def spread_scales(content: bytes) -> bytes:
 
     Args:
         content: a float file.
+        ranges: lowest and highest value by tensor, where they are known; those of new tensors are added.
     """
-    graph = _Graph(unpack(content))
+    graph = _Graph(unpack(content), {} if ranges is None else ranges)
     while graph.slice_before_product():
         pass
     graph.variances_as_products()
@@ -30,11 +31,12 @@ def spread_scales(content: bytes) -> bytes:
 class _Graph:
     """The operators of a file, and who makes what."""
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Any, ranges: dict[str, tuple[float, float]]):
         from ai_edge_litert import schema_py_generated as schema
 
         self.schema, self.model, self.graph = schema, model, model.subgraphs[0]
         self.operators = list(self.graph.operators)
+        self.ranges = ranges
 
     def slice_before_product(self) -> bool:
         """Moves one slice of rows from behind a matmul to before it; says whether there was one."""
@@ -73,6 +75,7 @@ class _Graph:
         left, result = int(product.inputs[0]), int(cut.outputs[0])
         shape = self._shape(left)
         rows = self._tensor(result, [*shape[:-2], last - first, shape[-1]], b"_rows")
+        self._know(rows, left)
         ends = [[0] * len(shape), list(shape), [1] * len(shape)]
         ends[0][-2], ends[1][-2] = first, last
         constants = [self._constant(result, np.array(end, np.int32)) for end in ends]
@@ -89,6 +92,9 @@ class _Graph:
         total = self._tensor(result, [rows, 1, 1], b"_product")
         shaped = self._tensor(result, self._shape(result), b"_total")
         share = self._constant(result, np.array(1 / channels, np.float32))
+        for tensor, origin, factor in ((row, centred, 1), (column, centred, 1), (total, result, channels)):
+            self._know(tensor, origin, factor)
+        self._know(shaped, total)
         multiplication = self.schema.MulOptionsT()
         at = self.operators.index(mean)
         self.operators[at : at + 1] = [
@@ -131,7 +137,17 @@ class _Graph:
         for operator in self.operators:
             operator.inputs = [new if index == old else int(index) for index in operator.inputs]
 
+    def _know(self, new: int, origin: int, factor: float = 1) -> None:
+        """Where another tensor's range is known, the range of one that holds `factor` times its numbers."""
+        known = self.ranges.get(self._name(origin))
+        if known is not None:
+            self.ranges[self._name(new)] = (known[0] * factor, known[1] * factor)
+
     # --- Parts of the file.
+
+    def _name(self, index: int) -> str:
+        name = self.graph.tensors[index].name
+        return name.decode() if isinstance(name, bytes) else name
 
     def _is(self, operator: Any, name: str) -> bool:
         return builtin_name(self.model, operator) == name
