@@ -4,6 +4,7 @@ Which operations round is the recipe's to say, the same that quantises after tra
 converter makes, and what it fuses into one is rounded once.
 """
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
@@ -201,8 +202,12 @@ class Placement:
         return not isinstance(value, keras.KerasTensor) or value._keras_history.operation.name in self.constant
 
     def _changes_alone(self, name: str) -> bool:
-        """Whether all operands but one are constants."""
-        return sum(not self._is_constant(tensor) for tensor in self.nodes[name].input_tensors) == 1
+        """Whether all operands but one are constants, of one number for every channel."""
+        node = self.nodes[name]
+        channels = node.outputs[0].shape[-1]
+        fixed = [tensor for tensor in node.input_tensors if self._is_constant(tensor)]
+        per_channel = all(None not in tensor.shape and math.prod(tensor.shape) == channels for tensor in fixed)
+        return per_channel and len(node.input_tensors) - len(fixed) == 1
 
     # --- The new graph.
 
