@@ -1,7 +1,9 @@
 """Training for integers: the rounding is tensorflow-model-optimization's, the file does what the simulation does."""
 
 import functools
+import itertools
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -9,10 +11,13 @@ from collections import Counter
 import keras
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from keras_effvit import create_model, lite
+from keras_effvit.lite.comparison import file_outputs, snr_db
 from keras_effvit.lite.fake_quant import FakeQuant, FakeQuantWeights
-from keras_effvit.lite.graph import nodes_before
+from keras_effvit.lite.graph import constants, nodes_before
 from keras_effvit.lite.recipe import Rule
 from keras_effvit.lite.runtime import Runner
 from tests.lite.conftest import alive, converted, images, model_of
@@ -23,13 +28,13 @@ LEAST_SNR_DB = 30.0
 
 
 @functools.cache
-def aware(name):
-    return lite.quantize_aware(model_of(name), calibration=images())
+def aware(name, recipe="int8"):
+    return lite.quantize_aware(model_of(name), recipe, calibration=images())
 
 
 @functools.cache
-def aware_file(name):
-    return lite.convert(aware(name), calibration=images())
+def aware_file(name, recipe="int8"):
+    return lite.convert(aware(name, recipe), calibration=images())
 
 
 # The quantizers, against tensorflow-model-optimization's --------------------------------------------------------------
@@ -86,6 +91,38 @@ def test_a_symmetric_range_has_its_zero_in_the_middle():
     np.testing.assert_allclose(quantizer(values), np.round(values / step) * step, atol=1e-6)
 
 
+def test_a_divisor_is_never_rounded_to_nothing():
+    quantizer = FakeQuant(kind="divisor")
+    values = np.array([0.0, 1e-6, 0.5, 2.0], "float32")
+    quantizer(values, training=True)
+    step = 2 / 255
+    np.testing.assert_allclose(quantizer(values), [step, step, round(0.5 / step) * step, 2.0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("largest", "step"), [(0.9, 1 / 256), (0.1, 0.1 / 255)])
+def test_shares_have_the_steps_of_a_kernel_or_of_their_own_if_all_are_small(largest, step):
+    quantizer = FakeQuant(kind="shares")
+    values = np.array([0.0, 0.013, 0.05, largest], "float32")
+    quantizer(values, training=True)
+    np.testing.assert_allclose(quantizer(values), np.round(values / step) * step, atol=1e-6)
+
+
+@given(
+    st.lists(st.floats(-100, 100, width=32), min_size=2, max_size=20),
+    st.sampled_from([8, 16]),
+    st.booleans(),
+)
+def test_rounding_is_that_of_the_formula(numbers, bits, symmetric):
+    values = np.array(numbers, "float32")
+    quantizer = FakeQuant(bits=bits, symmetric=symmetric)
+    received = keras.ops.convert_to_numpy(quantizer(values, training=True))
+    low, high = min(values.min(), 0.0), max(values.max(), 1e-5, values.min() + 1e-5)
+    widest = max(-low, high)
+    step = widest / (2 ** (bits - 1) - 1) if symmetric or bits == 16 else (high - low) / (2**bits - 1)
+    assert np.abs(received - values).max() <= 0.501 * step + 1e-5 * widest
+    assert received[values == 0] == pytest.approx(0)
+
+
 def test_gradients_pass_inside_the_range_only():
     import tensorflow as tf
 
@@ -135,7 +172,34 @@ def test_the_file_is_that_of_conversion_and_does_what_the_graph_does(name):
 def test_the_other_families_files_do_what_their_graphs_do(name):
     file = aware_file(name)
     assert (file.inspection.partitions, file.inspection.outside) == (1, ())
-    assert file.parity.snr_db >= LEAST_SNR_DB - 1
+    assert file.parity.snr_db >= LEAST_SNR_DB
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "efficientvit_b0",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("sepvit_lite", "lightvit_tiny", "efficientvit_base")),
+    ],
+)
+def test_full_integers_do_what_their_graph_does(name):
+    file = aware_file(name, "int8_full")
+    floats = [o for o in file.inspection.operators if file.inspection.tensors[o.outputs[0]].type == "FLOAT32"]
+    assert {operator.name for operator in floats} == {"DEQUANTIZE"}, "the door, which is float by default"
+    assert len(floats) == 1
+    assert file.parity.snr_db >= LEAST_SNR_DB
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["lvt", "efficientvit_b1"])
+def test_what_separates_a_deep_file_from_its_graph_is_chance(name):
+    """Numbers between two steps fall to either side, and on weights that were not trained that adds up to 26 (LVT) and
+    29 dB (B1). The file is as close to the float model as the graph is: nothing in it is wrong on top.
+    """
+    graph, file = aware(name, "int8_full"), aware_file(name, "int8_full")
+    expected = model_of(name)(images(), training=False)
+    simulated = snr_db(expected, graph(images(), training=False))
+    assert snr_db(expected, next(iter(file_outputs(file.content, images()).values()))) >= simulated - 1.0
 
 
 def evaluate(result, known):
@@ -148,19 +212,34 @@ def evaluate(result, known):
     return keras.ops.convert_to_numpy(values[id(result)])
 
 
-def simulated(graph, layer):
-    """Of a layer of the graph that rounds once: its operand, and the rounded result."""
-    inside = [o for o in graph.operations if o.name.rpartition(".")[0] == layer or o.name.startswith(f"{layer}.")]
-    products = [o for o in inside if type(o).__name__ in ("Conv", "DepthwiseConv", "Matmul", "GroupedProduct")]
-    results = [o for o in inside if isinstance(o, FakeQuant) and o.name.endswith(".result")]
-    if len(products) != 1 or len(results) != 1:
-        return None
-    return products[0]._inbound_nodes[-1].arguments.args[0], results[0].output
+def products(graph, layer, depth=0):
+    """Of a layer of the graph: what its convolutions, linear layers and matmuls take, and the rounded results."""
+    constant, takers, pairs = constants(graph), {}, []
+    nodes = list(nodes_before(graph.outputs, {id(x): x for x in graph.inputs}))
+    for node in nodes:
+        takers.update((id(tensor), node) for tensor in node.input_tensors)
+    for node in nodes:
+        name = node.operation.name
+        own = name.startswith(f"{layer}.") and name.removeprefix(f"{layer}.").count(".") == depth
+        if own and type(node.operation).__name__ in ("Conv", "DepthwiseConv", "Matmul", "GroupedProduct"):
+            operands = [x for x in node.arguments.args if x._keras_history.operation.name not in constant]
+            end = node
+            while not isinstance(end.operation, FakeQuant):
+                end = takers[id(end.outputs[0])]
+            pairs.append((operands, end.outputs[0]))
+    return pairs
 
 
-@pytest.mark.parametrize("name", ["sepvit_lite", "efficientvit_b0"])
-def test_every_operator_is_within_one_step_of_its_simulation(name):
-    graph, file = aware(name), aware_file(name)
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [
+        ("sepvit_lite", "int8"),
+        ("efficientvit_b0", "int8"),
+        pytest.param("sepvit_lite", "int8_full", marks=pytest.mark.slow),
+    ],
+)
+def test_every_operator_is_within_one_step_of_its_simulation(name, recipe):
+    graph, file = aware(name, recipe), aware_file(name, recipe)
     found, runner = file.inspection, Runner(file.content, threads=2, keep_all=True)
     image = images()[:1]
     runner(image)
@@ -169,24 +248,31 @@ def test_every_operator_is_within_one_step_of_its_simulation(name):
         tensor = found.tensors[index]
         return (runner.tensor(index).astype("float32") - tensor.zero_point) * tensor.scale
 
+    kinds = INTEGER_OPERATORS if recipe == "int8" else (*INTEGER_OPERATORS, "BATCH_MATMUL")
+    # Variances become matmuls in a file; in the graph they are sums.
+    wanted = [o for o in found.operators if (o.name in kinds and not re.search(r"norm\d?$", o.layer)) or is_conv(o)]
     checked = 0
-    for operator in found.operators:
+    for layer, group in itertools.groupby(sorted(wanted, key=lambda o: o.layer), key=lambda o: o.layer):
+        operators = sorted(group, key=lambda o: o.index)
+        path = layer.replace("/", ".")
         # A convolution's path ends in the last layer that was fused into it.
-        layer = operator.layer.replace("/", ".")
-        pair = None
-        if operator.name in INTEGER_OPERATORS:
-            pair = simulated(graph, layer) or simulated(graph, layer.rpartition(".")[0])
-        if pair is None:
+        above = path.rpartition(".")[0]
+        pairs = products(graph, path) or products(graph, above) or products(graph, above, 1)
+        if len(pairs) != len(operators):
             continue
-        operand, result = pair
-        given, step = numbers(operator.inputs[0]), found.tensors[operator.outputs[0]].scale
-        given = given.reshape((-1, *operand.shape[1:])).astype("float32")
-        expected = evaluate(result, {id(operand): given, id(graph.inputs[0]): image})
-        difference = np.abs(numbers(operator.outputs[0]).reshape(expected.shape) - expected) / step
-        assert difference.max() <= 1.01, (operator.layer, difference.max())
-        checked += 1
-    wanted = sum(operator.name in INTEGER_OPERATORS for operator in found.operators)
-    assert checked >= 0.9 * wanted, (checked, wanted)
+        for operator, (operands, result) in zip(operators, pairs, strict=True):
+            given = [numbers(i).reshape((-1, *x.shape[1:])) for i, x in zip(operator.inputs, operands, strict=False)]
+            step = found.tensors[operator.outputs[0]].scale
+            known = {id(x): value.astype("float32") for x, value in zip(operands, given, strict=True)}
+            expected = evaluate(result, {**known, id(graph.inputs[0]): image})
+            difference = np.abs(numbers(operator.outputs[0]).reshape(expected.shape) - expected) / step
+            assert difference.max() <= 1.01, (operator.name, operator.layer, difference.max())
+            checked += 1
+    assert checked >= 0.9 * len(wanted), (checked, len(wanted))
+
+
+def is_conv(operator):
+    return operator.name in ("CONV_2D", "DEPTHWISE_CONV_2D")
 
 
 # Training -------------------------------------------------------------------------------------------------------------
@@ -215,6 +301,16 @@ def test_training_saving_and_converting_go_together(tmp_path):
     assert (file.inspection.partitions, file.inspection.outside) == (1, ())
 
 
+def test_training_for_full_integers_learns():
+    model = alive(create_model("efficientvit_b0", input_shape=(64, 64, 3), classes=3, classifier_activation=None))
+    graph = lite.quantize_aware(model, "int8_full", calibration=images(6, 64))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    graph.compile(keras.optimizers.Adam(1e-4), loss, jit_compile=False)
+    pictures, labels = images(6, 64), np.array([0, 1, 2, 0, 1, 2])
+    history = graph.fit(pictures, labels, batch_size=6, epochs=10, verbose=0).history["loss"]
+    assert history[-1] < 0.7 * history[0]
+
+
 def test_a_file_of_another_precision_is_refused():
     with pytest.raises(lite.LiteError, match=r"trained for int8.*'float16'"):
         lite.convert(aware("efficientvit_b0"), "float16")
@@ -235,3 +331,7 @@ def test_what_cannot_be_simulated_is_refused():
     wide = lite.Recipe("wide", "", (Rule(("CONV_2D",), "static", activation_bits=16),))
     with pytest.raises(lite.LiteError, match="8 bits"):
         lite.quantize_aware(model, wide)
+    image = keras.Input((8, 8, 3))
+    unknown = keras.Model(image, keras.ops.log(keras.layers.Conv2D(4, 1)(image)))
+    with pytest.raises(lite.LiteError, match="Received: Log in"):
+        lite.quantize_aware(unknown, "int8_full")
