@@ -1,6 +1,7 @@
 """What the files of `keras_effvit.lite` cost beside stock conversion and other networks, on this machine.
 
 python benchmarks/lite.py [--models NAME ...] [--rounds 15] [--json results.json]
+python benchmarks/lite.py --pixels efficientvit_b0
 
 Every round runs each file once, one after the other, on one thread; a ratio is taken inside a round, and the median of
 the ratios is printed. Stock is TensorFlow's converter with full-int8 quantisation and its own defaults. These are the
@@ -12,6 +13,7 @@ import json
 import os
 import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -26,9 +28,9 @@ PRECISIONS = ("float32", "float16", "dynamic", "int8")
 SIDE = 224
 
 
-def calibration(count: int = 16) -> np.ndarray:
+def calibration(count: int = 16, side: int = SIDE) -> np.ndarray:
     rng = np.random.default_rng(0)
-    return rng.standard_normal((count, SIDE, SIDE, 3)).astype(np.float32)
+    return rng.standard_normal((count, side, side, 3)).astype(np.float32)
 
 
 def alive(model):
@@ -51,7 +53,7 @@ def stock(model, images: np.ndarray | None) -> bytes | str:
     with tempfile.TemporaryDirectory() as folder:
         archive = keras.export.ExportArchive()
         archive.track(model)
-        signature = [tf.TensorSpec((1, SIDE, SIDE, 3), tf.float32, name="image")]
+        signature = [tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="image")]
         archive.add_endpoint("serve", lambda image: model(image, training=False), input_signature=signature)
         archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
@@ -142,13 +144,58 @@ def references() -> dict[str, bytes]:
 
     nets = {
         "EfficientNetB0": keras.applications.EfficientNetB0(weights=None, classifier_activation=None),
-        "EfficientNetB1": keras.applications.EfficientNetB1(
-            weights=None, classifier_activation=None, input_shape=(SIDE, SIDE, 3)
-        ),
+        "EfficientNetB1": keras.applications.EfficientNetB1(weights=None, classifier_activation=None),
     }
     files = {name: stock(net, None) for name, net in nets.items()}
-    files["EfficientNetB1 int8"] = stock(nets["EfficientNetB1"], 128 + 32 * calibration(4))
+    side = nets["EfficientNetB1"].input_shape[1]  # 240, for which it was made
+    files["EfficientNetB1 int8"] = stock(nets["EfficientNetB1"], 128 + 32 * calibration(4, side))
     return {name: content for name, content in files.items() if isinstance(content, bytes)}
+
+
+#: Runs a file once in a process of its own and prints how many bytes that took beyond opening it.
+MEMORY = """
+import re, sys
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+def peak():
+    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+
+interpreter = Interpreter(model_content=open(sys.argv[1], "rb").read(), num_threads=1)
+open("/proc/self/clear_refs", "w").write("5")  # the peak starts again from what is in use now
+before = peak()
+interpreter.allocate_tensors()
+interpreter.invoke()
+print(peak() - before)
+"""
+
+
+def by_pixels(name: str, rounds: int) -> list[dict]:
+    """Time and memory per pixel of one model from small images to a street scene, all sizes in every round."""
+    from keras_effvit import create_model
+    from keras_effvit.lite.exporting import export_float
+
+    model = alive(create_model(name, input_shape=(None, None, 3), classifier_activation=None))
+    sizes = [(224, 224), (448, 448), (512, 1024), (1024, 1024), (1024, 2048)]
+    files = {size: export_float(model, image_shape=(*size, 3)) for size in sizes}
+    times = interleaved({f"{height}x{width}": content for (height, width), content in files.items()}, rounds)
+    rows = []
+    for (height, width), content in files.items():
+        per_pixel = [seconds / (height * width) for seconds in times[f"{height}x{width}"]]
+        first = [seconds / (224 * 224) for seconds in times["224x224"]]
+        with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
+            file.write(content)
+            file.flush()
+            done = subprocess.run([sys.executable, "-c", MEMORY, file.name], capture_output=True, text=True, check=True)
+        rows.append(
+            {
+                "size": f"{height}x{width}",
+                "milliseconds": round(1000 * statistics.median(times[f"{height}x{width}"]), 2),
+                "per_pixel_of_224": round(statistics.median(a / b for a, b in zip(per_pixel, first, strict=True)), 3),
+                "bytes_per_pixel": round(int(done.stdout.split()[-1]) / (height * width)),
+            }
+        )
+    return rows
 
 
 def main() -> None:
@@ -159,7 +206,12 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", default=list_models())
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--pixels", metavar="MODEL", help="only this: time and memory per pixel of one model")
     options = parser.parse_args()
+    if options.pixels:
+        for row in by_pixels(options.pixels, options.rounds):
+            print(json.dumps(row), flush=True)
+        return
     images, others, rows = calibration(), references(), []
     for name in options.models:
         rows.append(measure(name, images, options.rounds, others))
