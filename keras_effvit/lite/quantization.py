@@ -47,8 +47,10 @@ def quantize(content: bytes, found: Inspection, recipe: Recipe, calibration: Cal
             # One expression for all operators of a kind: the names of their outputs, as they are.
             scope = "^(" + "|".join(re.escape(tensor) for tensor in tensors) + ")"
             _add(tool, rule, scope, name)
+    # Of the rank of their tensors, as the quantizer writes them itself: constants beside them take theirs over.
+    ranks = {tensor.name: (1,) * len(tensor.shape) for tensor in found.tensors}
     ranges = calibration and {
-        name: {"min": np.array([[low]], np.float32), "max": np.array([[high]], np.float32)}
+        name: {"min": np.full(ranks[name], low, np.float32), "max": np.full(ranks[name], high, np.float32)}
         for name, (low, high) in _with_symmetric(calibration.ranges, found, chosen).items()
     }
     try:
