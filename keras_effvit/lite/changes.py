@@ -105,8 +105,8 @@ def _in_integers(fused: Inspection, own: Inspection) -> list[Change]:
             for one in changes
         ]
         changes += [additions, *both]
-    if found["BATCH_MATMUL"]:
-        changes.append(Change("matmuls in int8", (Rule(("BATCH_MATMUL",), "static"),)))
+    if layers := _matmuls(own):
+        changes.append(Change("matmuls in int8", (Rule(("BATCH_MATMUL",), "static", _exactly(layers)),)))
     for name, operators in _MOVERS.items():
         if any(found[operator] for operator in operators):
             changes.append(Change(f"{name} in int8", (Rule(operators, "follow"),)))
@@ -128,6 +128,13 @@ def _additions(found: Inspection) -> set[str]:
             alike = one.shape == other.shape and not one.bytes and not other.bytes
             layers[operator.layer] = layers.get(operator.layer, True) and alike
     return {layer for layer, alike in layers.items() if alike}
+
+
+def _matmuls(found: Inspection) -> set[str]:
+    """Layers all of whose BATCH_MATMULs are of two activations: a constant gets scales that XNNPACK refuses there."""
+    matmuls = [operator for operator in found.operators if operator.name == "BATCH_MATMUL"]
+    constant = {o.layer for o in matmuls if any(found.tensors[index].bytes for index in o.inputs)}
+    return {operator.layer for operator in matmuls} - constant
 
 
 def _islands(found: Inspection, base: Recipe) -> list[Change]:

@@ -206,6 +206,8 @@ class _Workshop:
         if self.look("fused").found.counts()["HARD_SWISH"]:
             for spelling in SPELLINGS:
                 self.look(spelling)
+        else:
+            self.sources = {self.base.hard_swish: self.look(self.base.hard_swish)}
         if self.base.needs_calibration:
             for spelling, source in self.sources.items():
                 ranges = calibrate(source.content, source.found, images, self.method)
@@ -265,6 +267,7 @@ class _Contest:
         gain = self._confirmed(best)
         if gain is None:
             best = self.base
+        # The winner's own changes, alone and as they came together; the base only where nothing won.
         kept = frozenset(best.changes)
         candidates = [
             replace(one.candidate, kept=kept >= set(one.changes) and bool(kept) == bool(one.changes))
