@@ -13,7 +13,7 @@ from keras_effvit import lite
 from keras_effvit.atomic import replacing
 from keras_effvit.lite.images import labelled_images
 from keras_effvit.lite.recipe import PRECISIONS
-from keras_effvit.lite.tables import columns, inspection_lines
+from keras_effvit.lite.tables import columns, inspection_lines, tuning_lines
 from keras_effvit.models import ModelInfo, create_model, list_models, model_info
 from keras_effvit.weights import read_checkpoint
 from keras_effvit.weights.guess import ArraySet, array_sets, guess
@@ -178,6 +178,28 @@ def _convert(options: argparse.Namespace) -> str:
     return "\n".join(columns(rows))
 
 
+def _tune(options: argparse.Namespace) -> str:
+    tuned = lite.tune(
+        _model(options),
+        options.precision,
+        calibration=options.calibration,
+        method=options.method,
+        islands=options.islands,
+        rounds=options.rounds,
+        verbose=not options.json,
+    )
+    path = tuned.save(options.output)
+    if options.json:
+        return json.dumps({**tuned.to_json(), "measured_on": "host"}, indent=2)
+    return "\n".join(
+        [
+            *tuning_lines(tuned),
+            "host measurements, on one thread; not a phone's",
+            f"{tuned.recipe.name}: {tuned.ratio:.3f} of the base's time; written to {path}",
+        ]
+    )
+
+
 def _inspect(options: argparse.Namespace) -> str:
     found = lite.inspect(options.file)
     if options.picture:
@@ -239,21 +261,19 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_lite_commands(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("convert", help="a model into a .tflite file that is one XNNPACK partition")
-    command.add_argument("model", help="a name that `list` prints, or a .keras file")
     command.add_argument("-o", "--output", required=True, help="the .tflite file to write")
-    command.add_argument("--precision", default="float32", help=f"one of {', '.join(PRECISIONS)}, or a recipe's path")
-    command.add_argument("--calibration", help="a folder of images like those the app will see")
-    command.add_argument("--method", default="min_max", help="min_max, moving_average or percentile")
-    command.add_argument("--weights", help='"official", or the path of a file of weights')
-    command.add_argument("--accept-license", action="store_true", help="of official weights that are not free")
-    command.add_argument("--classes", type=int, default=1000)
-    command.add_argument("--size", type=int, help="side of the images, 224 by default")
-    command.add_argument("--include-preprocessing", action="store_true", help="take pixels in [0, 255]")
-    command.add_argument("--islands", action="append", default=[], help="layers to leave in float, as an expression")
+    _add_model_arguments(command, precision="float32")
     command.add_argument("--labels", help="a text file with a class on every line, to travel inside")
     command.add_argument("--input-type", default="float32", choices=("float32", "int8", "uint8"))
     command.add_argument("--output-type", default="float32", choices=("float32", "int8", "uint8"))
     command.set_defaults(command=_convert)
+
+    command = commands.add_parser("tune", help="a recipe with the changes that measure faster on this machine")
+    command.add_argument("-o", "--output", required=True, help="the recipe to write, a JSON file for --precision")
+    _add_model_arguments(command, precision="int8")
+    command.add_argument("--rounds", type=int, default=40, help="how often every file is timed")
+    command.add_argument("--json", action="store_true", help="as JSON")
+    command.set_defaults(command=_tune)
 
     command = commands.add_parser("inspect", help="what is in a .tflite file, and what runs outside of XNNPACK")
     command.add_argument("file")
@@ -271,3 +291,17 @@ def _add_lite_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--progress", help="a JSON file; an interrupted run goes on where it was")
     command.add_argument("--json", action="store_true", help="as JSON")
     command.set_defaults(command=_evaluate)
+
+
+def _add_model_arguments(command: argparse.ArgumentParser, precision: str) -> None:
+    """A model, and how it becomes a file."""
+    command.add_argument("model", help="a name that `list` prints, or a .keras file")
+    command.add_argument("--precision", default=precision, help=f"one of {', '.join(PRECISIONS)}, or a recipe's path")
+    command.add_argument("--calibration", help="a folder of images like those the app will see")
+    command.add_argument("--method", default="min_max", help="min_max, moving_average or percentile")
+    command.add_argument("--weights", help='"official", or the path of a file of weights')
+    command.add_argument("--accept-license", action="store_true", help="of official weights that are not free")
+    command.add_argument("--classes", type=int, default=1000)
+    command.add_argument("--size", type=int, help="side of the images, 224 by default")
+    command.add_argument("--include-preprocessing", action="store_true", help="take pixels in [0, 255]")
+    command.add_argument("--islands", action="append", default=[], help="layers to leave in float, as an expression")

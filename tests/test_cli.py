@@ -227,9 +227,36 @@ def test_convert_inspect_evaluate(capsys, folder_of_classes, tmp_path):
     assert json.loads(out)["top5"] == 1.0
 
 
+def test_tune(capsys, folder_of_classes, tmp_path):
+    model, recipe, file = tmp_path / "m.keras", tmp_path / "recipe.json", tmp_path / "m.tflite"
+    alive(create_model(B0, input_shape=(64, 64, 3), classes=2, classifier_activation=None)).save(model)
+    options = ("--calibration", str(folder_of_classes), "--rounds", "2", "--json")
+    status, out, err = run(capsys, "tune", str(model), "-o", str(recipe), *options)
+    assert status == 0, err
+    facts = json.loads(out)
+    assert facts["measured_on"] == "host"
+    assert facts["recipe"] == json.loads(recipe.read_text())
+    assert "matmuls in int8" in [candidate["name"] for candidate in facts["candidates"]]
+    options = ("--calibration", str(folder_of_classes), "--precision", str(recipe))
+    assert run(capsys, "convert", str(model), "-o", str(file), *options)[0] == 0
+
+
+def test_tune_prints_a_table(capsys, tmp_path):
+    recipe = tmp_path / "recipe.json"
+    options = ("--size", "64", "--precision", "float32", "--rounds", "2")
+    status, out, err = run(capsys, "tune", B0, "-o", str(recipe), *options)
+    assert status == 0, err
+    assert re.search(r"^ +change +ms +of base +dB +partitions +outside +verdict$", out, re.MULTILINE)
+    assert re.search(r"^[ *] +hard-swish reassociated +\d+\.\d\d +\d+\.\d{3} +\S+ +1 +0 +\S+", out, re.MULTILINE)
+    assert "host measurements, on one thread; not a phone's" in out
+    assert recipe.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("tune", B0, "--size", "64", "--rounds", "0", "-o", "r.json"), "`rounds` must be at least 1"),
+        (("tune", B0, "--size", "64", "--precision", "int8_full", "-o", "r.json"), "run as one partition"),
         (("convert", "nope", "-o", "m.tflite"), "Unknown model"),
         (("convert", B0, "--size", "64", "--precision", "int2", "-o", "m.tflite"), "`precision` must be one of"),
         (("convert", B0, "--size", "64", "--calibration", "nowhere", "-o", "m.tflite"), "Expected a folder of images"),

@@ -13,6 +13,8 @@ from keras_effvit.lite.pruning import constant_sparsity, polynomial_decay, prune
 from keras_effvit.lite.quantize_aware import observe, quantize_aware
 from keras_effvit.lite.recipe import Recipe, Rule, load_recipe
 from keras_effvit.lite.strip import draw_strip
+from keras_effvit.lite.timing import host_times
+from keras_effvit.lite.tuning import Candidate, Tuned, tune
 
 __all__ = [
     "sparsity",
@@ -26,6 +28,7 @@ __all__ = [
     "Graph",
     "Accuracy",
     "Calibration",
+    "Candidate",
     "Converted",
     "Inspection",
     "LayerError",
@@ -34,14 +37,17 @@ __all__ = [
     "Recipe",
     "Refusal",
     "Rule",
+    "Tuned",
     "compare",
     "convert",
     "draw_strip",
     "evaluate",
     "gpu_refusals",
+    "host_times",
     "inspect",
     "load_recipe",
     "nnapi_refusals",
     "read_metadata",
+    "tune",
     "walk",
 ]

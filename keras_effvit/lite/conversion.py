@@ -125,8 +125,8 @@ def convert(
     if learnt is not None:
         content, marked = take_ranges(content)
     found = inspect(content, layers=layers)
-    _check_structure(found, exact)
-    images, given = _images(calibration, recipe, exact, found)
+    check_structure(found, exact)
+    images, given = images_for(calibration, recipe, exact, found)
     reference = _Reference(exact, images[:PARITY_IMAGES])
     if learnt is None:
         parity = reference.check(content, found, lambda parity: parity.relative_error <= FLOAT_TOLERANCE)
@@ -221,8 +221,16 @@ def _check_labels(model: keras.Model, labels: Sequence[str] | None) -> None:
         raise LiteError(f"Expected {classes} labels, one for every class. Received: {len(labels)}")
 
 
-def _check_structure(found: Inspection, model: keras.Model) -> None:
-    """Refuses what no partition can hold."""
+def check_structure(found: Inspection, model: keras.Model) -> None:
+    """Refuses what no partition can hold.
+
+    Args:
+        found: of the float file.
+        model: it was made of.
+
+    Raises:
+        LiteError: naming the operator, the tensor or the layer.
+    """
     if found.custom:
         raise LiteError(
             f"Expected builtin operators. Received: {', '.join(f'{o.name} in {o.layer!r}' for o in found.custom[:5])}"
@@ -240,8 +248,15 @@ def _check_structure(found: Inspection, model: keras.Model) -> None:
         )
 
 
-def _images(source: Any, recipe: Recipe, model: keras.Model, found: Inspection) -> tuple[np.ndarray, bool]:
-    """The images to calibrate and to compare with, and whether the caller gave any."""
+def images_for(source: Any, recipe: Recipe, model: keras.Model, found: Inspection) -> tuple[np.ndarray, bool]:
+    """The images to calibrate and to compare with, and whether the caller gave any.
+
+    Args:
+        source: of `images_of`, or `None` for noise.
+        recipe: that may need ranges, of which noise is a poor source; the caller's caller is warned.
+        model: whose input they are.
+        found: of its float file.
+    """
     shape = found.tensors[next(iter(found.inputs.values()))].shape[1:]
     if source is not None:
         return images_of(source, shape, scale=not _scales_pixels(model)), True

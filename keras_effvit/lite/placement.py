@@ -243,22 +243,26 @@ class Placement:
         squares = kind == "Mean" and any(self._adds_up_squares(maker) for maker in self._makers_of(name))
         for place, value in enumerate(operands):
             if place != rounding.weights and not squares:
-                floor = DIVISORS.get(kind) == place and self.recipe.in_integers
+                what = "any"
+                if DIVISORS.get(kind) == place and self.recipe.in_integers:
+                    what = "divisor"
+                elif kind == "Matmul" and place == 1:
+                    what = "right"
                 label = f"{name}.operand_{place}"
                 operands[place] = tree.map_structure(
-                    lambda x, label=label, floor=floor: self._operand(x, label, rounding.bits, floor=floor), value
+                    lambda x, label=label, what=what: self._operand(x, label, rounding.bits, what), value
                 )
         return tuple(operands)
 
-    def _operand(self, value: Any, name: str, bits: int, *, floor: bool) -> Any:
+    def _operand(self, value: Any, name: str, bits: int, what: str) -> Any:
         if not isinstance(value, keras.KerasTensor) or value._keras_history.operation.name in self.constant:
             return value
-        if floor:
+        if what == "divisor":
             return self._quantize(value, name, bits, "divisor")
         if self.rounded.get(id(value)) == bits:
             return value
         if (id(value), bits) not in self.results:
-            self.results[id(value), bits] = self._quantize(value, name, bits)
+            self.results[id(value), bits] = self._quantize(value, name, bits, symmetric=what == "right")
         return self.results[id(value), bits]
 
     def _quantize(

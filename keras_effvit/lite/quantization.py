@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from typing import Any
@@ -17,6 +18,8 @@ from keras_effvit.lite.recipe import Recipe, Rule
 
 #: What numerators and denominators are made by.
 _OF_QUOTIENTS = frozenset({"ADD", "SUB", "MUL", "BATCH_MATMUL", "STRIDED_SLICE", "SLICE"})
+#: What hands the scale of its numbers on.
+_MOVERS = frozenset({"RESHAPE", "TRANSPOSE", "SPLIT", "PAD", "SLICE", "STRIDED_SLICE", "CONCATENATION", "MAX_POOL_2D"})
 
 
 def quantize(content: bytes, found: Inspection, recipe: Recipe, calibration: Calibration | None = None) -> bytes:
@@ -44,9 +47,11 @@ def quantize(content: bytes, found: Inspection, recipe: Recipe, calibration: Cal
             # One expression for all operators of a kind: the names of their outputs, as they are.
             scope = "^(" + "|".join(re.escape(tensor) for tensor in tensors) + ")"
             _add(tool, rule, scope, name)
+    # Of the rank of their tensors, as the quantizer writes them itself: constants beside them take theirs over.
+    ranks = {tensor.name: (1,) * len(tensor.shape) for tensor in found.tensors}
     ranges = calibration and {
-        name: {"min": np.array([[low]], np.float32), "max": np.array([[high]], np.float32)}
-        for name, (low, high) in calibration.ranges.items()
+        name: {"min": np.full(ranks[name], low, np.float32), "max": np.full(ranks[name], high, np.float32)}
+        for name, (low, high) in _with_symmetric(calibration.ranges, found, chosen).items()
     }
     try:
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()), warnings.catch_warnings():
@@ -55,6 +60,36 @@ def quantize(content: bytes, found: Inspection, recipe: Recipe, calibration: Cal
         return _restore_outputs(quantized)
     except (ValueError, RuntimeError, KeyError) as error:
         raise LiteError(f"The recipe {recipe.name} cannot be applied: {error}") from error
+
+
+def _with_symmetric(
+    ranges: Mapping[str, tuple[float, float]], found: Inspection, chosen: dict[Rule, list[Operator]]
+) -> dict[str, tuple[float, float]]:
+    """Ranges that give the right operands of matmuls the zero point 0; XNNPACK takes no other in integers.
+
+    What only moves numbers hands its scale on, so the tensors that those come from are symmetric with them.
+    """
+    static = {operator.index: rule for rule, operators in chosen.items() for operator in operators}
+    makers = {index: operator for operator in found.operators for index in operator.outputs}
+    waiting = [
+        operator.inputs[1]
+        for operator in found.operators
+        if operator.name == "BATCH_MATMUL" and operator.index in static and static[operator.index].mode == "static"
+    ]
+    symmetric: set[int] = set()
+    while waiting:
+        index = waiting.pop()
+        if index in symmetric:
+            continue
+        symmetric.add(index)
+        maker = makers.get(index)
+        if maker and maker.name in _MOVERS and maker.index in static:
+            waiting += [*maker.inputs, *maker.outputs]
+    result = dict(ranges)
+    for name in {found.tensors[index].name for index in symmetric} & ranges.keys():
+        step = max(-ranges[name][0], ranges[name][1]) / 127
+        result[name] = (-128 * step, 127 * step)
+    return result
 
 
 def _restore_outputs(content: bytes) -> bytes:

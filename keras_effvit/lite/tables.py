@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from keras_effvit.lite.delegates import Refusal, gpu_refusals, nnapi_refusals
 from keras_effvit.lite.inspection import Inspection
+from keras_effvit.lite.tuning import Tuned
 
 
 def columns(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> list[str]:
@@ -82,3 +83,30 @@ def _operators(found: Inspection) -> list[str]:
         where = "outside" if operator.partition is None else f"partition {operator.partition + 1}"
         rows.append((str(operator.index), operator.name, shape, where, operator.layer))
     return columns(rows, frozenset({0}))
+
+
+def tuning_lines(tuned: Tuned) -> list[str]:
+    """What was tried on a recipe.
+
+    Args:
+        tuned: of `tune`.
+    """
+    rows = [("", "change", "ms", "of base", "dB", "partitions", "outside", "verdict")]
+    for candidate in tuned.candidates:
+        rows.append(
+            (
+                "*" if candidate.kept else "",
+                candidate.name,
+                _number(candidate.milliseconds, 2),
+                _number(candidate.ratio, 3),
+                _number(candidate.snr_db, 1),
+                _number(candidate.partitions, 0),
+                _number(candidate.outside, 0),
+                candidate.verdict,
+            )
+        )
+    return columns(rows, frozenset({2, 3, 4, 5, 6}))
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
