@@ -66,37 +66,11 @@ def stock(model, images: np.ndarray | None) -> bytes | str:
             return f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
 
 
-def clock(content: bytes):
-    """A function that runs the file once and returns the seconds."""
-    from keras_effvit.lite.runtime import Runner
-
-    runner = Runner(content, threads=1)
-    runner(np.zeros(runner.inputs[0]["shape"], np.float32))
-
-    def run() -> float:
-        start = time.perf_counter()
-        runner.invoke()
-        return time.perf_counter() - start
-
-    return run
-
-
-def interleaved(files: dict[str, bytes], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every file in every round, after two rounds to warm up."""
-    clocks = {name: clock(content) for name, content in files.items()}
-    times = [{name: run() for name, run in clocks.items()} for _ in range(rounds + 2)][2:]
-    return {name: [entry[name] for entry in times] for name in files}
-
-
-def ratio(times: dict[str, list[float]], file: str, other: str) -> float:
-    """Median of the ratios inside the rounds."""
-    return statistics.median(a / b for a, b in zip(times[file], times[other], strict=True))
-
-
-def measure(name: str, images: np.ndarray, rounds: int, references: dict[str, bytes]) -> dict:
+def measure(name: str, images: np.ndarray, rounds: int, references: dict[str, bytes], unseen: int = 0) -> dict:
     """One model in all precisions, beside its stock conversion and the references."""
     from keras_effvit import create_model, lite
     from keras_effvit.lite import inspect
+    from keras_effvit.lite.timing import host_times, ratio
 
     model = alive(create_model(name, classifier_activation=None))
     row: dict[str, Any] = {"model": name}
@@ -112,6 +86,9 @@ def measure(name: str, images: np.ndarray, rounds: int, references: dict[str, by
             "agreement": file.parity.agreement,
             "megabytes": round(len(file.content) / 1e6, 2),
         }
+        if unseen and precision == "int8":
+            parity = lite.compare(model, file.content, calibration(len(images) + unseen)[len(images) :])
+            facts["unseen"] = {"images": unseen, "agreement": parity.agreement, "snr_db": round(parity.snr_db, 1)}
         row[precision] = facts
         files[precision] = file.content
     theirs: dict[str, Any]
@@ -126,7 +103,7 @@ def measure(name: str, images: np.ndarray, rounds: int, references: dict[str, by
     else:
         theirs = {"error": plain}
     row["stock_int8"] = theirs
-    times = interleaved({**files, **references}, rounds)
+    times = host_times({**files, **references}, rounds)
     row["milliseconds_float32"] = round(1000 * statistics.median(times["float32"]), 2)
     for precision in PRECISIONS[1:]:
         row[precision]["of_float32"] = round(ratio(times, precision, "float32"), 3)
@@ -174,11 +151,12 @@ def by_pixels(name: str, rounds: int) -> list[dict]:
     """Time and memory per pixel of one model from small images to a street scene, all sizes in every round."""
     from keras_effvit import create_model
     from keras_effvit.lite.exporting import export_float
+    from keras_effvit.lite.timing import host_times
 
     model = alive(create_model(name, input_shape=(None, None, 3), classifier_activation=None))
     sizes = [(224, 224), (448, 448), (512, 1024), (1024, 1024), (1024, 2048)]
     files = {size: export_float(model, image_shape=(*size, 3)) for size in sizes}
-    times = interleaved({f"{height}x{width}": content for (height, width), content in files.items()}, rounds)
+    times = host_times({f"{height}x{width}": content for (height, width), content in files.items()}, rounds)
     rows = []
     for (height, width), content in files.items():
         per_pixel = [seconds / (height * width) for seconds in times[f"{height}x{width}"]]
@@ -206,6 +184,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", default=list_models())
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--unseen", type=int, default=0, help="so many other images to compare int8 and Keras on")
     parser.add_argument("--pixels", metavar="MODEL", help="only this: time and memory per pixel of one model")
     options = parser.parse_args()
     if options.pixels:
@@ -214,7 +193,7 @@ def main() -> None:
         return
     images, others, rows = calibration(), references(), []
     for name in options.models:
-        rows.append(measure(name, images, options.rounds, others))
+        rows.append(measure(name, images, options.rounds, others, options.unseen))
         print(json.dumps(rows[-1]), flush=True)
         if options.json:
             options.json.write_text(json.dumps(rows, indent=1) + "\n")

@@ -262,7 +262,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_lite_commands(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("convert", help="a model into a .tflite file that is one XNNPACK partition")
     command.add_argument("-o", "--output", required=True, help="the .tflite file to write")
-    _add_model_arguments(command, precision="float32")
+    _add_model_arguments(command, precision=None)  # what a model was trained for, or float32
     command.add_argument("--labels", help="a text file with a class on every line, to travel inside")
     command.add_argument("--input-type", default="float32", choices=("float32", "int8", "uint8"))
     command.add_argument("--output-type", default="float32", choices=("float32", "int8", "uint8"))
@@ -293,10 +293,13 @@ def _add_lite_commands(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(command=_evaluate)
 
 
-def _add_model_arguments(command: argparse.ArgumentParser, precision: str) -> None:
+def _add_model_arguments(command: argparse.ArgumentParser, precision: str | None) -> None:
     """A model, and how it becomes a file."""
+    usual = precision or "float32, or what the model was trained for"
     command.add_argument("model", help="a name that `list` prints, or a .keras file")
-    command.add_argument("--precision", default=precision, help=f"one of {', '.join(PRECISIONS)}, or a recipe's path")
+    command.add_argument(
+        "--precision", default=precision, help=f"one of {', '.join(PRECISIONS)}, or a recipe's path; by default {usual}"
+    )
     command.add_argument("--calibration", help="a folder of images like those the app will see")
     command.add_argument("--method", default="min_max", help="min_max, moving_average or percentile")
     command.add_argument("--weights", help='"official", or the path of a file of weights')

@@ -18,6 +18,7 @@ from keras_effvit.atomic import replacing
 from keras_effvit.lite.calibration import Calibration, Method, calibrate, images_of
 from keras_effvit.lite.child import LiteError
 from keras_effvit.lite.comparison import Parity, file_outputs, keras_outputs, measure, walk
+from keras_effvit.lite.delegates import HIGHEST_RANK
 from keras_effvit.lite.exporting import export_float, in_float32, output_names
 from keras_effvit.lite.graph import layer_names
 from keras_effvit.lite.inspection import Inspection, inspect
@@ -35,7 +36,6 @@ FLOAT_TOLERANCE = 1e-3
 LEAST_SNR_DB = 10.0
 #: Integers cannot stand for less: without training, EfficientViT's signal dies away to nothing.
 LEAST_OUTPUT = 1e-9
-HIGHEST_RANK = 4
 #: Images of calibration that parity is measured on.
 PARITY_IMAGES = 16
 

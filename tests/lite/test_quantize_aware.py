@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_effvit import create_model, lite
+from keras_effvit import cli, create_model, lite
 from keras_effvit.lite.comparison import file_outputs, snr_db
 from keras_effvit.lite.fake_quant import FakeQuant, FakeQuantWeights
 from keras_effvit.lite.graph import constants, nodes_before
@@ -299,6 +299,8 @@ def test_training_saving_and_converting_go_together(tmp_path):
     assert file.manifest["precision"] == "int8"
     assert file.parity.agreement == 1.0
     assert (file.inspection.partitions, file.inspection.outside) == (1, ())
+    assert cli.main(["convert", str(tmp_path / "aware.keras"), "-o", str(tmp_path / "aware.tflite")]) == 0
+    assert lite.read_metadata(tmp_path / "aware.tflite")["precision"] == "int8"
 
 
 def test_training_for_full_integers_learns():
