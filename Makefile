@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 # A worker for every core; a model's tests stay together on one.
-PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup --durations=15
 export TF_CPP_MIN_LOG_LEVEL := 2
 
 .PHONY: demo test test-slow lint format bench clean
