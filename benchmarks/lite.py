@@ -176,6 +176,21 @@ def by_pixels(name: str, rounds: int) -> list[dict]:
     return rows
 
 
+def table(rows: list[dict]) -> str:
+    """The README's table."""
+    lines = [
+        ("model", "float32 beside EfficientNet-B0", "int8 beside own float32", "stock int8 beside ours", "int8"),
+        (":--", "--:", "--:", "--:", "--:"),
+    ]
+    for row in rows:
+        theirs, ours = row["stock_int8"], row["int8"]
+        stock = "aborts" if "error" in theirs else f"{theirs['of_our_int8']:.1f}x, {theirs['partitions']} partitions"
+        beside = f"{row['float32_of']['EfficientNetB0']:.2f}x"
+        size = f"{ours['snr_db']:.1f} dB, {ours['megabytes']:.1f} MB"
+        lines.append((row["model"], beside, f"{ours['of_float32']:.2f}x", stock, size))
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
 def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from keras_effvit import list_models
@@ -186,7 +201,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--unseen", type=int, default=0, help="so many other images to compare int8 and Keras on")
     parser.add_argument("--pixels", metavar="MODEL", help="only this: time and memory per pixel of one model")
+    parser.add_argument("--table", type=Path, metavar="RESULTS", help="only this: the table of a JSON file")
     options = parser.parse_args()
+    if options.table:
+        print(table(json.loads(options.table.read_text())))
+        return
     if options.pixels:
         for row in by_pixels(options.pixels, options.rounds):
             print(json.dumps(row), flush=True)
