@@ -20,7 +20,7 @@ from keras_effvit.lite.child import LiteError
 from keras_effvit.lite.comparison import Parity, file_outputs, keras_outputs, measure, walk
 from keras_effvit.lite.delegates import HIGHEST_RANK
 from keras_effvit.lite.exporting import export_float, in_float32, output_names
-from keras_effvit.lite.graph import layer_names
+from keras_effvit.lite.graph import layer_names, scales_pixels
 from keras_effvit.lite.inspection import Inspection, inspect
 from keras_effvit.lite.markers import learnt_ranges, take_ranges
 from keras_effvit.lite.metadata import attach_metadata
@@ -162,7 +162,7 @@ def _with_doors(
         content,
         input_type=input_type,
         output_type=output_type,
-        input_range=(0.0, 255.0) if _scales_pixels(reference.model) else (float(images.min()), float(images.max())),
+        input_range=(0.0, 255.0) if scales_pixels(reference.model) else (float(images.min()), float(images.max())),
         output_ranges={name: (float(x.min()), float(x.max())) for name, x in reference.outputs.items()},
     )
     return open_doors(content) if recipe.in_integers else content
@@ -206,11 +206,6 @@ class _Reference:
             f"The file does not do what {self.model.name} does: {parity.snr_db:.1f} dB, relative error "
             f"{parity.relative_error:.2g}. Nothing was written.{where} `islands` leaves layers in float"
         )
-
-
-def _scales_pixels(model: keras.Model) -> bool:
-    """Whether the model takes pixels and scales them itself."""
-    return "preprocessing" in layer_names(model)
 
 
 def _check_labels(model: keras.Model, labels: Sequence[str] | None) -> None:
@@ -259,7 +254,7 @@ def images_for(source: Any, recipe: Recipe, model: keras.Model, found: Inspectio
     """
     shape = found.tensors[next(iter(found.inputs.values()))].shape[1:]
     if source is not None:
-        return images_of(source, shape, scale=not _scales_pixels(model)), True
+        return images_of(source, shape, scale=not scales_pixels(model)), True
     if recipe.needs_calibration and recipe_of(model) is None:
         warnings.warn(
             f"{recipe.name} without calibration: the ranges of activations are taken from noise, and images outside of "
@@ -267,7 +262,7 @@ def images_for(source: Any, recipe: Recipe, model: keras.Model, found: Inspectio
             stacklevel=3,
         )
     noise = np.random.default_rng(0).standard_normal((PARITY_IMAGES, *shape)).astype(np.float32)
-    if _scales_pixels(model):
+    if scales_pixels(model):
         noise = np.clip(128 + 64 * noise, 0, 255)
     return noise, False
 
@@ -294,7 +289,7 @@ def _manifest(
 ) -> dict[str, Any]:
     from keras_effvit.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
-    inside = _scales_pixels(model)
+    inside = scales_pixels(model)
     image = found.tensors[next(iter(found.inputs.values()))]
     return {
         "model": model.name,

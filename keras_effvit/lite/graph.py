@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 from keras import tree
 
 from keras_effvit.lite.child import LiteError
@@ -151,6 +152,15 @@ def layer_names(model: keras.Model) -> set[str]:
     return {layer.name for layer in model._flatten_layers(include_self=False)}
 
 
+def scales_pixels(model: keras.Model) -> bool:
+    """Whether a model, or the one a graph was made of, takes pixels and scales them itself.
+
+    Args:
+        model: a model, or a graph.
+    """
+    return "preprocessing" in layer_names(model)
+
+
 class _Flattener:
     """Runs layers on stand-ins for tensors, and does what they did to the real ones."""
 
@@ -192,7 +202,7 @@ class _Flattener:
         weights = {name: value for name, value in vars(layer).items() if isinstance(value, keras.Variable)}
         with _swapped(layer, {n: stand_in(v, lambda v: self._parameter(v, path)) for n, v in weights.items()}):
             given, named = tree.map_structure(stand_in, (args, kwargs))
-            results = layer.call(*given, **named)
+            results = _call_of(layer)(*given, **named)
         for node in nodes_before(tree.flatten(results), real):
             given, named = tree.map_structure(resolve, (node.arguments.args, node.arguments.kwargs))
             outputs = tree.flatten(self._apply(node.operation, given, named, path))
@@ -242,6 +252,14 @@ class _Flattener:
         name = _PATH.join(path)
         self.names[name] += 1
         return name if self.names[name] == 1 else f"{name}_{self.names[name]}"
+
+
+def _call_of(layer: keras.layers.Layer) -> Callable:
+    """What a layer does, in `keras.ops`: Keras' own scaling of pixels is made for other pipelines too."""
+    if not isinstance(layer, keras.layers.Rescaling):
+        return layer.call
+    scale, offset = (np.asarray(value, "float32") for value in (layer.scale, layer.offset))
+    return lambda inputs: keras.ops.cast(inputs, "float32") * scale + offset
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from keras_effvit.lite.calibration import images_of
 from keras_effvit.lite.child import LiteError
 from keras_effvit.lite.exporting import in_float32
 from keras_effvit.lite.fake_quant import FakeQuant
-from keras_effvit.lite.graph import Graph, flatten
+from keras_effvit.lite.graph import Graph, flatten, scales_pixels
 from keras_effvit.lite.placement import Placement
 from keras_effvit.lite.recipe import Recipe, load_recipe
 
@@ -51,7 +51,7 @@ def quantize_aware(
         graph = flatten(in_float32(model))
     aware = Placement(graph, recipe, momentum).place()
     if calibration is not None:
-        observe(aware, images_of(calibration, aware.inputs[0].shape[1:]))
+        observe(aware, images_of(calibration, aware.inputs[0].shape[1:], scale=not scales_pixels(model)))
     return aware
 
 

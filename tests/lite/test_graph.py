@@ -34,6 +34,16 @@ def test_a_graph_survives_its_file(name, tmp_path):
     assert [operation.name for operation in loaded.operations] == [operation.name for operation in graph.operations]
 
 
+def test_a_model_that_scales_pixels_is_no_exception(tmp_path):
+    model = alive(create_model("efficientvit_b0", input_shape=(64, 64, 3), include_preprocessing=True))
+    graph = lite.flatten(model)
+    pixels = 255 * np.random.default_rng(0).random((2, 64, 64, 3), "float32")
+    np.testing.assert_allclose(graph(pixels), model(pixels), rtol=1e-6)
+    graph.save(tmp_path / "graph.keras")
+    np.testing.assert_array_equal(keras.models.load_model(tmp_path / "graph.keras")(pixels), graph(pixels))
+    lite.quantize_aware(model, "int8_full")
+
+
 def test_what_a_graph_learns_comes_back_into_the_model():
     model = alive(create_model("efficientvit_b0", input_shape=(64, 64, 3), classes=3, drop_path_rate=0.1))
     graph = lite.flatten(model)

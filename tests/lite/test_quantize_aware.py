@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from keras_effvit import cli, create_model, lite
 from keras_effvit.lite.comparison import file_outputs, snr_db
@@ -301,6 +302,21 @@ def test_training_saving_and_converting_go_together(tmp_path):
     assert (file.inspection.partitions, file.inspection.outside) == (1, ())
     assert cli.main(["convert", str(tmp_path / "aware.keras"), "-o", str(tmp_path / "aware.tflite")]) == 0
     assert lite.read_metadata(tmp_path / "aware.tflite")["precision"] == "int8"
+
+
+def test_images_of_a_folder_are_scaled_once(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        Image.fromarray(rng.integers(0, 256, (64, 64, 3)).astype(np.uint8)).save(tmp_path / f"{number}.png")
+    for inside in (False, True):
+        model = alive(create_model("efficientvit_b0", input_shape=(64, 64, 3), include_preprocessing=inside))
+        graph = lite.quantize_aware(model, calibration=tmp_path)
+        first = graph.get_layer("stem_conv.conv.conv.operand_0")
+        # From -mean / std, about -2.1, to (1 - mean) / std, about 2.6: scaled twice, all would be below 0.
+        assert (float(first.low), float(first.high)) == pytest.approx((-2.1, 2.6), abs=0.1)
+        file = lite.convert(graph, calibration=tmp_path)
+        assert (file.manifest["preprocessing"]["mean"] is None) == inside
+        assert file.parity.snr_db > 20
 
 
 def test_training_for_full_integers_learns():
