@@ -128,6 +128,7 @@ class Placement:
             kind = type(node.operation).__name__
             if name in self.constant or self._moves(name):
                 continue
+            self._check_whole(node.operation)
             args = node.arguments.args
             weights = 1 if kind in CHANNEL_AXES and self._is_constant(args[1]) else None
             operator = OPERATORS.get(kind, kind)
@@ -174,6 +175,15 @@ class Placement:
             raise LiteError(f"Expected rules of 8 bits to train for. Received: {rule} of {self.recipe.name}")
         if kind not in OPERATORS:
             raise LiteError(f"Expected operations that can be trained for integers. Received: {kind} in {name!r}")
+
+    def _check_whole(self, operation: keras.Operation) -> None:
+        """Refuses layers with weights that nobody can look into, unless they are to stay in float."""
+        hidden = isinstance(operation, keras.layers.Layer) and operation.weights
+        if hidden and self.recipe.rule_for("FULLY_CONNECTED", operation.name.replace(".", "/")):
+            raise LiteError(
+                f"Expected layers of `keras.ops` on maps of a known size. Received: {type(operation).__name__} "
+                f"{operation.name!r}, which stays whole; build the model for one size, or leave the layer in float"
+            )
 
     def _widen_quotients(self) -> None:
         """Gives what a wide quotient is made of its bits."""

@@ -349,6 +349,9 @@ def test_what_cannot_be_simulated_is_refused():
     wide = lite.Recipe("wide", "", (Rule(("CONV_2D",), "static", activation_bits=16),))
     with pytest.raises(lite.LiteError, match="8 bits"):
         lite.quantize_aware(model, wide)
+    anysize = create_model("efficientvit_b0", input_shape=(None, None, 3))
+    with pytest.raises(lite.LiteError, match="build the model for one size"):
+        lite.quantize_aware(anysize)
     image = keras.Input((8, 8, 3))
     unknown = keras.Model(image, keras.ops.log(keras.layers.Conv2D(4, 1)(image)))
     with pytest.raises(lite.LiteError, match="Received: Log in"):
