@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -156,14 +157,16 @@ def _model(options: argparse.Namespace) -> keras.Model:
     )
 
 
+def _recipe(options: argparse.Namespace) -> dict[str, Any]:
+    """How a model becomes integers: the options that `_add_model_arguments` gives every command that asks."""
+    return {name: getattr(options, name) for name in ("precision", "calibration", "method", "islands")}
+
+
 def _convert(options: argparse.Namespace) -> str:
     labels = Path(options.labels).read_text().splitlines() if options.labels else None
     converted = lite.convert(
         _model(options),
-        options.precision,
-        calibration=options.calibration,
-        method=options.method,
-        islands=options.islands,
+        **_recipe(options),
         labels=labels,
         input_type=options.input_type,
         output_type=options.output_type,
@@ -181,10 +184,7 @@ def _convert(options: argparse.Namespace) -> str:
 def _tune(options: argparse.Namespace) -> str:
     tuned = lite.tune(
         _model(options),
-        options.precision,
-        calibration=options.calibration,
-        method=options.method,
-        islands=options.islands,
+        **_recipe(options),
         rounds=options.rounds,
         verbose=not options.json,
     )

@@ -265,7 +265,7 @@ class Placement:
         return tuple(operands)
 
     def _operand(self, value: Any, name: str, bits: int, what: str) -> Any:
-        if not isinstance(value, keras.KerasTensor) or value._keras_history.operation.name in self.constant:
+        if self._is_constant(value):
             return value
         if what == "divisor":
             return self._quantize(value, name, bits, "divisor")
