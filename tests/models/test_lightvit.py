@@ -104,7 +104,9 @@ def test_unknown_size_computes_the_same():
 def test_gradients_reach_every_weight():
     import tensorflow as tf
 
-    model, image = tiny(input_shape=(75, 100, 3)), Fixture("lightvit_tiny").image("224x224")[:, :75, :100]
+    # Without stochastic depth, which now and then drops a branch for both images and leaves it no gradient.
+    model = tiny(input_shape=(75, 100, 3), drop_path_rate=0.0)
+    image = Fixture("lightvit_tiny").image("224x224")[:, :75, :100]
     with tf.GradientTape() as tape:
         loss = keras.ops.sum(model(image, training=True)[:, ::2])
     gradients = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
