@@ -20,7 +20,9 @@ MAY_IMPORT = {
     "models": {"layers", "preprocessing"},
     "weights": {"models", "layers", "atomic"},
     "lite": {"layers", "preprocessing", "atomic"},
-    "cli": {"models", "weights", "lite", "preprocessing", "samples", "layers", "atomic"},
+    "device": {"report", "atomic"},  # of the reports, their records
+    "report": {"lite", "atomic"},
+    "cli": {"models", "weights", "lite", "device", "report", "preprocessing", "samples", "layers", "atomic"},
 }
 LONGEST_FILE, LONGEST_FUNCTION, MOST_PARAMETERS = 400, 40, 12
 
@@ -48,6 +50,19 @@ def test_imports_point_one_way(path):
     allowed = MAY_IMPORT[part(path)] | {part(path)}
     used = {name.split(".")[1] for name in imports(TREES[path]) if name.startswith("keras_effvit.")}
     assert used <= allowed
+
+
+@every_file
+def test_devices_need_no_library_but_python(path):
+    """A phone can be measured from wherever `adb` runs; what only some ways need is imported where they need it."""
+    if part(path) != "device":
+        return
+    top = [node for node in TREES[path].body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = set(imports(ast.Module(top, [])))
+    assert not {
+        n for n in names if n.startswith("keras_effvit.report") and "records" not in n and n != "keras_effvit.report"
+    }
+    assert {n.split(".")[0] for n in names} <= sys.stdlib_module_names | {"keras_effvit"}
 
 
 @every_file

@@ -1,0 +1,232 @@
+"""What was measured, as plain records that are written as JSON beside a model and read back by anything.
+
+A `Run` is one visit to one device. It holds a `Series` for every file and number of threads, and a series holds a
+`Round` for every time its turn came. Every single latency is kept: a figure can always be calculated anew.
+"""
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from keras_effvit.atomic import replacing
+
+#: Of the JSON; a reader refuses one it does not know.
+VERSION = 1
+#: The reference's latency may change so much from first to last before a run is marked as disturbed.
+MOST_DRIFT = 0.05
+
+
+@dataclass(frozen=True)
+class Operator:
+    """Operators of one kind in a profile.
+
+    Args:
+        name: as the runtime calls them, such as "Fully Connected (NC, QS8, QC8W) GEMM".
+        place: "xnnpack", or "builtin" for what XNNPACK does not run.
+        calls: in one inference.
+        microseconds: that all calls of one inference take.
+    """
+
+    name: str
+    place: str
+    calls: int
+    microseconds: float
+
+
+@dataclass(frozen=True)
+class Round:
+    """One turn of one file: it was loaded, warmed up, and run.
+
+    Args:
+        number: of the round, from 0.
+        latencies_ms: of every timed inference, in order.
+        load_ms: to open the file and prepare it.
+        first_ms: of the very first inference.
+        warm_ups: inferences before the timed ones.
+        peak_memory_kb: of the process, if the engine tells.
+        celsius: of the device's skin before the turn, if it tells.
+    """
+
+    number: int
+    latencies_ms: tuple[float, ...]
+    load_ms: float
+    first_ms: float
+    warm_ups: int
+    peak_memory_kb: int | None = None
+    celsius: float | None = None
+
+    @property
+    def median_ms(self) -> float:
+        """The middle latency."""
+        return statistics.median(self.latencies_ms)
+
+
+@dataclass(frozen=True)
+class Series:
+    """One file on one number of threads.
+
+    Args:
+        file: a name for the file, unique in the run, such as "sepvit_lite_int8".
+        sha256: of its content.
+        bytes: of its content.
+        threads: that ran it.
+        rounds: in the order they were measured.
+        facts: what the file says of itself: model, precision, params, MACs, accuracy, partitions, as far as known.
+        profile: where the time goes, if asked for, from inferences that are not among the latencies.
+    """
+
+    file: str
+    sha256: str
+    bytes: int
+    threads: int
+    rounds: tuple[Round, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    profile: tuple[Operator, ...] = ()
+
+    @property
+    def median_ms(self) -> float:
+        """The median of the rounds' medians: a disturbed round does not move it."""
+        return statistics.median(each.median_ms for each in self.rounds)
+
+    @property
+    def p90_ms(self) -> float:
+        """Nine of ten inferences of all rounds took no longer."""
+        pooled = sorted(latency for each in self.rounds for latency in each.latencies_ms)
+        position = 0.9 * (len(pooled) - 1)
+        low = int(position)
+        high = min(low + 1, len(pooled) - 1)
+        return pooled[low] + (position - low) * (pooled[high] - pooled[low])
+
+    @property
+    def spread(self) -> float:
+        """How far the rounds' medians lie apart: their median absolute deviation, as a share of the median."""
+        medians = [each.median_ms for each in self.rounds]
+        middle = statistics.median(medians)
+        return statistics.median(abs(each - middle) for each in medians) / middle
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where it was measured.
+
+    Args:
+        kind: "phone" or "host".
+        name: for people, such as "Google Pixel 8".
+        facts: whatever else is known: SoC, Android, clusters, governor, temperatures, battery.
+    """
+
+    kind: str
+    name: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One visit to one device.
+
+    Args:
+        device: the device.
+        engine: "runner", "benchmark_model" or "interpreter".
+        settings: of the measurement: rounds, seed, warm-up, CPU mask.
+        series: what was measured.
+        reference: a fixed file's medians in milliseconds, before all rounds and after them.
+        warnings: what may have disturbed it, in words.
+        started: in ISO 8601, UTC.
+        finished: the same; `None` if the run was cut short.
+        error: what cut it short.
+    """
+
+    device: Device
+    engine: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    series: tuple[Series, ...] = ()
+    reference: tuple[float, ...] = ()
+    warnings: tuple[str, ...] = ()
+    started: str = ""
+    finished: str | None = None
+    error: str | None = None
+
+    @property
+    def drift(self) -> float | None:
+        """By how much the reference's latency changed from first to last, as a share of the first."""
+        if len(self.reference) < 2:
+            return None
+        return self.reference[-1] / self.reference[0] - 1
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether the reference changed too much for the figures to be compared with another run's."""
+        return self.drift is not None and abs(self.drift) > MOST_DRIFT
+
+    def to_json(self) -> dict[str, Any]:
+        """As what `json` writes."""
+        return {"version": VERSION, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> "Run":
+        """The record that `to_json` wrote.
+
+        Args:
+            facts: of `to_json`.
+
+        Raises:
+            ValueError: if they are not those of a run.
+        """
+        if not isinstance(facts, Mapping) or facts.get("version") != VERSION:
+            found = facts.get("version") if isinstance(facts, Mapping) else type(facts).__name__
+            raise ValueError(f"Expected the record of a run, version {VERSION}. Received: {found!r}")
+        try:
+            return _run(dict(facts))
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"Expected the record of a run. Received one that is damaged: {error}") from error
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the record; a crash leaves the old file or the new one.
+
+        Args:
+            path: of the JSON file.
+
+        Returns:
+            The path.
+        """
+        path = Path(path)
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(self.to_json(), indent=1) + "\n")
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Run":
+        """Reads what `save` wrote.
+
+        Args:
+            path: of the JSON file.
+
+        Raises:
+            ValueError: if it is not the record of a run.
+        """
+        try:
+            return cls.from_json(json.loads(Path(path).read_text()))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path}: {error}") from error
+
+
+def _run(facts: dict[str, Any]) -> Run:
+    del facts["version"]
+    facts["device"] = Device(**facts["device"])
+    facts["series"] = tuple(_series(dict(each)) for each in facts["series"])
+    for name in ("reference", "warnings"):
+        facts[name] = tuple(facts[name])
+    return Run(**facts)
+
+
+def _series(facts: dict[str, Any]) -> Series:
+    facts["rounds"] = tuple(
+        Round(**{**each, "latencies_ms": tuple(float(latency) for latency in each["latencies_ms"])})
+        for each in facts["rounds"]
+    )
+    facts["profile"] = tuple(Operator(**each) for each in facts["profile"])
+    return Series(**facts)
