@@ -15,7 +15,10 @@ demo: $(VENV)/.installed
 	@echo
 	$(BIN)/keras-effvit list
 	@echo
-	$(BIN)/python examples/02_export.py
+	$(BIN)/python examples/02_export.py --folder artifacts
+	@echo
+	$(BIN)/keras-effvit bench artifacts/*/*/model.tflite --host --profile --output artifacts/latency-host.json --overwrite
+	$(BIN)/keras-effvit report artifacts
 
 test: $(VENV)/.installed
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)

@@ -49,6 +49,7 @@ class Round:
         warm_ups: inferences before the timed ones.
         peak_memory_kb: of the process, if the engine tells.
         celsius: of the device's skin before the turn, if it tells.
+        cut_short: whether the device was lost before the turn was over.
     """
 
     number: int
@@ -58,6 +59,7 @@ class Round:
     warm_ups: int
     peak_memory_kb: int | None = None
     celsius: float | None = None
+    cut_short: bool = False
 
     @property
     def median_ms(self) -> float:
@@ -77,6 +79,7 @@ class Series:
         rounds: in the order they were measured.
         facts: what the file says of itself: model, precision, params, MACs, accuracy, partitions, as far as known.
         profile: where the time goes, if asked for, from inferences that are not among the latencies.
+        error: why it could not be measured, or not to the end.
     """
 
     file: str
@@ -86,6 +89,7 @@ class Series:
     rounds: tuple[Round, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     profile: tuple[Operator, ...] = ()
+    error: str | None = None
 
     @property
     def median_ms(self) -> float:
