@@ -3,6 +3,8 @@
 import re
 import signal
 
+from keras_effvit.report.records import Round
+
 
 class DeviceError(RuntimeError):
     """What was expected and what came, and what to do.
@@ -20,6 +22,8 @@ class DeviceError(RuntimeError):
     """
 
     advice = "Run the same command by hand to see more."
+    #: What was measured before it went wrong, if an engine was measuring.
+    partial_round: Round | None = None
 
     def __init__(self, message: str, fix: str | None = None, partial: str = ""):
         super().__init__(message, fix, partial)
