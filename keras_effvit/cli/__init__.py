@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from keras_effvit.cli import lite, measuring, models
+from keras_effvit.device.errors import DeviceError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         print(options.command(options))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, DeviceError) as error:
         print(f"keras-effvit: {error}", file=sys.stderr)
         return 2
     return 0
