@@ -13,11 +13,12 @@ from typing import Any
 
 from keras_effvit import lite
 from keras_effvit.cli.progress import Bar
-from keras_effvit.device.adb import Adb, Phone
+from keras_effvit.device.adb import Adb
 from keras_effvit.device.benchmark import Schedule
 from keras_effvit.device.engine import Plan
 from keras_effvit.device.errors import AdbMissing, DeviceError, NoDevice
 from keras_effvit.device.host import host_device
+from keras_effvit.device.phone import Phone
 from keras_effvit.device.properties import properties
 from keras_effvit.device.session import Conduct, Listeners, bench_host, bench_phone
 from keras_effvit.lite.tables import columns

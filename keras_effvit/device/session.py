@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from keras_effvit.device.adb import Phone
+from keras_effvit.device.phone import Phone
 from keras_effvit.device.benchmark import Progress, Schedule, benchmark
 from keras_effvit.device.benchmark_model import PhoneBenchmarkModel
 from keras_effvit.device.engine import Engine
