@@ -17,7 +17,7 @@ from keras_effvit.device.adb import Adb
 from keras_effvit.device.benchmark import Schedule
 from keras_effvit.device.engine import Plan
 from keras_effvit.device.errors import AdbMissing, DeviceError, NoDevice
-from keras_effvit.device.host import host_device
+from keras_effvit.device.machine import host_device
 from keras_effvit.device.phone import Phone
 from keras_effvit.device.properties import properties
 from keras_effvit.device.session import Conduct, Listeners, bench_host, bench_phone

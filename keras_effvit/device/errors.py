@@ -138,6 +138,18 @@ class Unfit(DeviceError):
     advice = "Put it right, or measure all the same with `force`."
 
 
+class AssetsMissing(DeviceError):
+    """What the phone needs could not be downloaded."""
+
+    advice = "Connect to the internet once, or set $https_proxy; later runs need no network."
+
+
+class Damaged(DeviceError):
+    """A file that was downloaded is not what it should be."""
+
+    advice = "Delete it from the cache and try again; a proxy may have answered in its place."
+
+
 class RunFailed(DeviceError):
     """A program ran on the device and reported an error."""
 

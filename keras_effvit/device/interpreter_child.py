@@ -16,7 +16,7 @@ from typing import Any
 _CHUNK_SECONDS = 0.5
 
 
-class _Failed(Exception):
+class _RunError(Exception):
     def __init__(self, code: int, stage: str, reason: object):
         super().__init__(code, stage, str(reason))
 
@@ -33,7 +33,7 @@ def main() -> int:
     try:
         _keep_to(options.cpu_mask)
         _measure(options)
-    except _Failed as failed:
+    except _RunError as failed:
         code, stage, message = failed.args
         _say("error", stage=stage, status=0, message=message)
         return code
@@ -60,12 +60,12 @@ def _keep_to(mask: str | None) -> None:
     if mask is None:
         return
     if not hasattr(os, "sched_setaffinity"):
-        raise _Failed(3, "cpu_mask", f"{sys.platform} lets no program choose its processors")
+        raise _RunError(3, "cpu_mask", f"{sys.platform} lets no program choose its processors")
     bits = int(mask, 16)
     try:
         os.sched_setaffinity(0, {cpu for cpu in range(bits.bit_length()) if bits >> cpu & 1})
     except (OSError, ValueError) as error:
-        raise _Failed(3, "cpu_mask", error) from error
+        raise _RunError(3, "cpu_mask", error) from error
 
 
 def _measure(options: argparse.Namespace) -> None:
@@ -77,7 +77,7 @@ def _measure(options: argparse.Namespace) -> None:
         try:
             interpreter.invoke()
         except Exception as error:
-            raise _Failed(4, "run", error) from error
+            raise _RunError(4, "run", error) from error
         return (time.perf_counter() - start) * 1e3
 
     if options.num_runs:
@@ -97,12 +97,12 @@ def _open(options: argparse.Namespace) -> Any:
     try:
         interpreter = Interpreter(options.graph, num_threads=options.num_threads)
     except Exception as error:
-        raise _Failed(3, "file", error) from error
+        raise _RunError(3, "file", error) from error
     loaded = time.perf_counter()
     try:
         interpreter.allocate_tensors()
     except Exception as error:
-        raise _Failed(3, "compile", error) from error
+        raise _RunError(3, "compile", error) from error
     times = {"load_ms": (loaded - start) * 1e3, "compile_ms": (time.perf_counter() - loaded) * 1e3}
     inputs, outputs = map(_tensors, (interpreter.get_input_details(), interpreter.get_output_details()))
     _say("model", num_threads=options.num_threads, pid=os.getpid(), **times, inputs=inputs, outputs=outputs)
@@ -144,7 +144,7 @@ def _read(path: Path, shape: tuple[int, ...], kind: Any) -> Any:
     try:
         return np.frombuffer(path.read_bytes(), kind).reshape(shape)
     except (OSError, ValueError) as error:
-        raise _Failed(3, "input", f"{path.name}: {error}") from error
+        raise _RunError(3, "input", f"{path.name}: {error}") from error
 
 
 def _warm_up(options: argparse.Namespace, run: Callable[[], float]) -> None:
@@ -162,7 +162,9 @@ def _warm_up(options: argparse.Namespace, run: Callable[[], float]) -> None:
 def _time(options: argparse.Namespace, run: Callable[[], float]) -> None:
     start = said = time.perf_counter()
     runs, elapsed, chunk = 0, 0.0, []
-    while (runs < options.num_runs or elapsed < options.min_secs) and (not runs or elapsed < options.max_secs):
+    while runs < options.num_runs or elapsed < options.min_secs:
+        if runs and elapsed >= options.max_secs:
+            break
         chunk.append(run())
         runs += 1
         elapsed = time.perf_counter() - start

@@ -6,16 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from keras_effvit.device.phone import Phone
 from keras_effvit.device.benchmark import Progress, Schedule, benchmark
 from keras_effvit.device.benchmark_model import PhoneBenchmarkModel
 from keras_effvit.device.engine import Engine
 from keras_effvit.device.errors import Unfit
-from keras_effvit.device.host import host_device, host_engine, host_findings
+from keras_effvit.device.host import host_engine
 from keras_effvit.device.hygiene import Finding, big_cores, cool_down, findings, mask, settled
-from keras_effvit.device.properties import Properties, properties
+from keras_effvit.device.machine import concerns, host_device, occupation
+from keras_effvit.device.phone import Phone
+from keras_effvit.device.properties import Properties, properties, skin_celsius
 from keras_effvit.device.runner import PhoneRunner
-from keras_effvit.report.records import Device, Run
+from keras_effvit.report.records import Run
 
 
 @dataclass(frozen=True)
@@ -91,12 +92,11 @@ def bench_phone(
     if not schedule.threads:
         schedule = dataclasses.replace(schedule, threads=_thread_counts(known))
     schedule = _pinned(schedule, known, conduct)
-    device = Device("phone", known.name, known.facts())
     with settled(phone, awake=True, fixed_performance=conduct.fixed_performance):
         return benchmark(
             files,
             _phone_engine(phone, conduct),
-            device,
+            known.device(),
             schedule,
             facts=listeners.facts,
             warnings=warnings,
@@ -130,13 +130,17 @@ def bench_host(
     schedule = schedule or Schedule()
     if conduct.cores not in ("big", "all"):
         schedule = dataclasses.replace(schedule, plan=dataclasses.replace(schedule.plan, cpu_mask=conduct.cores))
+    device = host_device()
+    warnings = concerns(*occupation(), device.facts)
+    for text in warnings:
+        listeners.warn(text)
     return benchmark(
         files,
         host_engine(),
-        host_device(),
+        device,
         schedule,
         facts=listeners.facts,
-        warnings=_fit(host_findings(), conduct, listeners),
+        warnings=warnings,
         output=listeners.output,
         progress=listeners.progress,
     )
@@ -182,12 +186,9 @@ def _phone_engine(phone: Phone, conduct: Conduct) -> Engine:
 def _cooling(phone: Phone, known: Properties, conduct: Conduct) -> Callable[[], float | None]:
     """What to do between rounds."""
 
-    def skin() -> float | None:
-        return properties(phone).skin_celsius
-
     def wait() -> float | None:
         if known.skin_celsius is not None and conduct.cool:
-            cool_down(skin, known.skin_celsius)
-        return skin()
+            cool_down(lambda: skin_celsius(phone), known.skin_celsius)
+        return skin_celsius(phone)
 
     return wait

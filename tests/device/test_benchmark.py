@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from keras_effvit.device.benchmark import REFERENCE, Schedule, benchmark, turns
 from keras_effvit.device.engine import Plan
 from keras_effvit.device.errors import Killed
-from keras_effvit.device.host import HostRunner, host_device, host_engine
+from keras_effvit.device.host import HostRunner, host_engine
+from keras_effvit.device.machine import host_device
 from keras_effvit.report.records import Run
 from tests.lite.conftest import converted
 
