@@ -162,6 +162,12 @@ class Killed(DeviceError):
     advice = "Close other apps and try a smaller model: phones kill what needs too much memory."
 
 
+class NotRestored(DeviceError):
+    """Settings of the phone are not as they were."""
+
+    advice = "Restore them by hand."
+
+
 _WRITABLE = "Use a folder that the shell may write to, such as /data/local/tmp."
 _SERVER = (
     "Something keeps adb's server from starting, such as another program on its port (5037): stop that, or set "

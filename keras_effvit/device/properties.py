@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from keras_effvit.device import probe
@@ -60,7 +60,7 @@ class Properties:
     online: tuple[int, ...] = ()
     thermal_status: int | None = None
     temperatures: tuple[Temperature, ...] = ()
-    battery: Battery = Battery()
+    battery: Battery = field(default_factory=Battery)
     low_power: bool | None = None
     awake: bool | None = None
     airplane: bool | None = None
@@ -129,13 +129,13 @@ def skin_celsius(phone: Phone, *, timeout: float = 20.0) -> float | None:
 
 
 def parse_probe(text: str) -> Properties:
-    """The answer to `probe.script`.
+    r"""The answer to `probe.script`.
 
     Args:
         text: anything: a part that is missing or damaged is not known.
 
     Example:
-        >>> parse_probe("@@kernel\\n5.15.148 aarch64\\n@@end\\n").kernel
+        >>> parse_probe("@@kernel\n5.15.148 aarch64\n@@end\n").kernel
         '5.15.148 aarch64'
     """
     part = probe.sections(text)
