@@ -93,13 +93,21 @@ def test_functions_are_short_and_take_few_arguments(path):
 IMPORT = """
 import os, sys
 import keras
-before = dict(os.environ)
+before, brought = dict(os.environ), set(sys.modules)  # Keras brings matplotlib where it is installed
 import keras_effvit
 assert dict(os.environ) == before, set(os.environ) ^ set(before)
 heavy = {"tensorflow_model_optimization", "tf_keras", "tf_keras_vis", "matplotlib"}
 heavy |= {"ai_edge_litert", "ai_edge_quantizer"}
-assert not heavy & set(sys.modules), heavy & set(sys.modules)
+new = set(sys.modules) - brought
+assert not heavy & new, heavy & new
 """
+
+
+@every_file
+def test_what_draws_is_imported_when_it_draws(path):
+    """Keras imports these itself, so that looking at what is loaded would not show it."""
+    top = [node for node in TREES[path].body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert not {name.split(".")[0] for name in imports(ast.Module(top, []))} & {"matplotlib", "rich"}
 
 
 def test_importing_is_light_and_leaves_the_environment_alone():

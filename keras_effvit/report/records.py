@@ -7,6 +7,8 @@ A `Run` is one visit to one device. It holds a `Series` for every file and numbe
 import dataclasses
 import json
 import statistics
+import types
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +20,8 @@ from keras_effvit.atomic import replacing
 VERSION = 1
 #: The reference's latency may change so much from first to last before a run is marked as disturbed.
 MOST_DRIFT = 0.05
+#: No number of a record is larger, and no latency smaller: beyond them a file is damaged, not a device slow.
+LARGEST, SHORTEST_MS = 1e15, 1e-9
 
 
 @dataclass(frozen=True)
@@ -183,10 +187,7 @@ class Run:
         if not isinstance(facts, Mapping) or facts.get("version") != VERSION:
             found = facts.get("version") if isinstance(facts, Mapping) else type(facts).__name__
             raise ValueError(f"Expected the record of a run, version {VERSION}. Received: {found!r}")
-        try:
-            return _run(dict(facts))
-        except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"Expected the record of a run. Received one that is damaged: {error}") from error
+        return _record(cls, {name: value for name, value in facts.items() if name != "version"}, "run")
 
     def save(self, path: str | Path) -> Path:
         """Writes the record; a crash leaves the old file or the new one.
@@ -218,19 +219,40 @@ class Run:
             raise ValueError(f"{path}: {error}") from error
 
 
-def _run(facts: dict[str, Any]) -> Run:
-    del facts["version"]
-    facts["device"] = Device(**facts["device"])
-    facts["series"] = tuple(_series(dict(each)) for each in facts["series"])
-    for name in ("reference", "warnings"):
-        facts[name] = tuple(facts[name])
-    return Run(**facts)
+def _record(kind: Any, facts: Any, place: str) -> Any:
+    """A dataclass from the JSON of its fields: anybody may have written the file, and a table must not fall over it."""
+    if not isinstance(facts, Mapping):
+        raise ValueError(f"Expected an object at {place}. Received: {type(facts).__name__}")
+    fields, hints = {each.name: each for each in dataclasses.fields(kind)}, typing.get_type_hints(kind)
+    unknown = sorted(str(name) for name in facts if name not in fields)
+    missing = [
+        name
+        for name, each in fields.items()
+        if name not in facts and each.default is each.default_factory is dataclasses.MISSING
+    ]
+    if unknown or missing:
+        raise ValueError(f"Expected the fields of {place}. Unknown: {unknown[:3]}; missing: {missing[:3]}")
+    record = kind(**{name: _value(hints[name], value, f"{place}.{name}") for name, value in facts.items()})
+    if isinstance(record, Round) and min(record.latencies_ms, default=0) < SHORTEST_MS:
+        raise ValueError(f"Expected latencies above 0 at {place}. Received: {record.latencies_ms[:5]}")
+    return record
 
 
-def _series(facts: dict[str, Any]) -> Series:
-    facts["rounds"] = tuple(
-        Round(**{**each, "latencies_ms": tuple(float(latency) for latency in each["latencies_ms"])})
-        for each in facts["rounds"]
-    )
-    facts["profile"] = tuple(Operator(**each) for each in facts["profile"])
-    return Series(**facts)
+def _value(kind: Any, value: Any, place: str) -> Any:
+    arguments = typing.get_args(kind)
+    if isinstance(kind, types.UnionType):
+        return None if value is None else _value(arguments[0], value, place)
+    if dataclasses.is_dataclass(kind):
+        return _record(kind, value, place)
+    if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
+        return tuple(_value(arguments[0], each, f"{place}[{number}]") for number, each in enumerate(value))
+    if typing.get_origin(kind) is Mapping and isinstance(value, Mapping):
+        return dict(value)
+    if kind is str and isinstance(value, str):
+        return value
+    number = isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
+    if kind is float and number:
+        return float(value)
+    if kind is int and number and isinstance(value, int):
+        return value
+    raise ValueError(f"Expected {getattr(kind, '__name__', kind)} at {place}. Received: {str(value)[:40]!r}")
