@@ -3,13 +3,14 @@
 import argparse
 import dataclasses
 import datetime
+import io
 import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_effvit import lite
 from keras_effvit.cli.progress import Bar
@@ -24,6 +25,9 @@ from keras_effvit.device.session import Conduct, Listeners, bench_host, bench_ph
 from keras_effvit.lite.tables import columns
 from keras_effvit.models import list_models, model_info
 from keras_effvit.report.records import Run
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -104,8 +108,6 @@ def _phone_row(adb: Adb, serial: str, state: str) -> dict[str, Any]:
 
 
 def _bench(options: argparse.Namespace) -> str:
-    from keras_effvit.report.table import terminal_table
-
     files = _named(options.files)
     phone = None if options.host else _phone(options.serial)
     name = properties(phone).name if phone else host_device().name
@@ -133,13 +135,21 @@ def _bench(options: argparse.Namespace) -> str:
             raise error
     if options.json:
         return json.dumps(run.to_json(), indent=2)
-    return "\n".join([terminal_table(run), *_remarks(run), f"written to {output}"])
+    from keras_effvit.report.rows import rows
+    from keras_effvit.report.table import print_run
+
+    return _printed(lambda console: print_run(run, rows(run), console=console)) + f"written to {output}"
 
 
-def _remarks(run: Run) -> list[str]:
-    failed = [f"{each.file}: {each.error}" for each in run.series if each.error]
-    note = [] if run.device.kind == "phone" else [f"measured on this machine, {run.device.name}; not a phone's figures"]
-    return [*failed, *note]
+def _printed(prints: "Callable[[Console], None]") -> str:
+    """What is printed to a console as wide, and as colourful, as the terminal."""
+    from rich.console import Console
+
+    terminal = Console()
+    console = Console(file=io.StringIO(), width=terminal.width, force_terminal=terminal.is_terminal)
+    with console.capture() as capture:
+        prints(console)
+    return capture.get()
 
 
 def _phone(serial: str | None) -> Phone | None:
@@ -202,7 +212,7 @@ def _facts(path: Path) -> dict[str, Any]:
 
 
 def _report(options: argparse.Namespace) -> str:
-    from keras_effvit.report import build
+    from keras_effvit.report.building import build
 
     folder = Path(options.folder)
     if not folder.is_dir():
@@ -215,5 +225,6 @@ def _compare(options: argparse.Namespace) -> str:
 
     found = compare(Run.load(options.first), Run.load(options.second))
     if options.json:
-        return json.dumps(found.to_json(), indent=2)
-    return "\n".join(found.lines())
+        return json.dumps(dataclasses.asdict(found), indent=2)
+    notes = [*found.warnings, *found.missing]
+    return "\n".join([_printed(lambda console: console.print(found.rich_table())), *notes])

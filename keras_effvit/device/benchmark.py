@@ -18,7 +18,7 @@ from typing import Any
 
 from keras_effvit.device.engine import Engine, Plan
 from keras_effvit.device.errors import DeviceError, Killed, RunFailed
-from keras_effvit.report.records import MOST_DRIFT, Device, Run, Series
+from keras_effvit.report.records import Device, Run, Series
 
 #: A convolutional network with nothing in it but what every device runs alike.
 REFERENCE = Path(__file__).parent / "reference.tflite"
@@ -203,13 +203,6 @@ class _Session:
             return
         median = self._engine.measure(REFERENCE_NAME, dataclasses.replace(self._plan, threads=1), 0).median_ms
         self._keeper.change(reference=(*so_far[:1], median))
-        drift = self._keeper.run.drift
-        if drift is not None and self._keeper.run.disturbed:
-            text = (
-                f"the reference took {drift:+.0%} from first to last (at most {MOST_DRIFT:.0%} is allowed): the device "
-                "throttled or had other work, and these figures should not be compared with another run's"
-            )
-            self._keeper.change(warnings=(*self._keeper.run.warnings, text))
 
 
 class _Keeper:

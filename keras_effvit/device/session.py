@@ -8,15 +8,16 @@ from typing import Any, Literal
 
 from keras_effvit.device.benchmark import Progress, Schedule, benchmark
 from keras_effvit.device.benchmark_model import PhoneBenchmarkModel
+from keras_effvit.device.cores import big_cores, mask
 from keras_effvit.device.engine import Engine
 from keras_effvit.device.errors import Unfit
 from keras_effvit.device.host import host_engine
-from keras_effvit.device.hygiene import Finding, big_cores, cool_down, findings, mask, settled
+from keras_effvit.device.hygiene import Finding, cool_down, findings, settled
 from keras_effvit.device.machine import concerns, host_device, occupation
 from keras_effvit.device.phone import Phone
 from keras_effvit.device.properties import Properties, properties, skin_celsius
 from keras_effvit.device.runner import PhoneRunner
-from keras_effvit.report.records import Run
+from keras_effvit.report.records import Device, Run
 
 
 @dataclass(frozen=True)
@@ -92,14 +93,16 @@ def bench_phone(
     if not schedule.threads:
         schedule = dataclasses.replace(schedule, threads=_thread_counts(known))
     schedule = _pinned(schedule, known, conduct)
-    with settled(phone, awake=True, fixed_performance=conduct.fixed_performance):
+    engine = _phone_engine(phone, conduct)
+    with settled(phone, awake=True, fixed_performance=conduct.fixed_performance) as settings:
+        facts = {**known.facts(), "changed": settings.changed}
         return benchmark(
             files,
-            _phone_engine(phone, conduct),
-            known.device(),
+            engine,
+            Device("phone", known.name, facts),
             schedule,
             facts=listeners.facts,
-            warnings=warnings,
+            warnings=(*warnings, *settings.warnings),
             between_rounds=_cooling(phone, known, conduct),
             output=listeners.output,
             progress=listeners.progress,
@@ -150,10 +153,11 @@ def _fit(found: tuple[Finding, ...], conduct: Conduct, listeners: Listeners) -> 
     """What to warn of; refuses a device on which there is nothing to be learnt."""
     refusals = [each for each in found if each.level == "refuse"]
     if refusals and not conduct.force:
-        raise Unfit("; ".join(each.text for each in refusals), " ".join(each.fix for each in refusals))
-    for each in found:
-        listeners.warn(f"{each.text}. {each.fix}")
-    return tuple(each.text for each in found)
+        raise Unfit(" ".join(each.text for each in refusals), " ".join(each.fix for each in refusals))
+    disturbing = [each for each in found if each.level != "note"]
+    for each in disturbing:
+        listeners.warn(f"{each.text} {each.fix}")
+    return tuple(each.text for each in disturbing)
 
 
 def _thread_counts(known: Properties) -> tuple[int, ...]:
