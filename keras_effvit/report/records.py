@@ -248,7 +248,7 @@ def _value(kind: Any, value: Any, place: str) -> Any:
         return tuple(_value(arguments[0], each, f"{place}[{number}]") for number, each in enumerate(value))
     if typing.get_origin(kind) is Mapping and isinstance(value, Mapping):
         return dict(value)
-    if kind is str and isinstance(value, str):
+    if kind in (str, bool) and isinstance(value, kind):
         return value
     number = isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
     if kind is float and number:
