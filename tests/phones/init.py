@@ -37,7 +37,7 @@ def mount(source: str | Path, target: Path, kind: str = "none", flags: int = 0, 
 
 
 def register(emulator: str) -> None:
-    """Has the emulator run ARM programs, here and nowhere else: since Linux 6.7 a user namespace has its own registry."""
+    """Has the emulator run ARM programs, and here only: since Linux 6.7 a user namespace has its own registry."""
     registry = Path("/proc/sys/fs/binfmt_misc")
     mount("binfmt_misc", registry, "binfmt_misc")
     # F opens the emulator now, for it is not in the phone's root; P hands it the program's own name.
