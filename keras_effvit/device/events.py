@@ -135,7 +135,7 @@ class Answers:
             kind = NoSpace if status == _NO_SPACE and stage in ("output", "input") else RunFailed
             said = f"Expected the runner to succeed. Received, at its stage {stage!r}: {message} (status {status})"
             return kind(f"{said}{_reasons(stderr)}.", _FIXES.get(stage))
-        error = from_shell(returncode, "", _reasons(stderr).strip(": "), "the runner")
+        error = from_shell(returncode, "", _reasons(stderr).strip(": "), doing="the runner to succeed")
         if isinstance(error, Killed) and self.load_ms is None:
             error.fix = "It ended while it opened the file: convert the model again if the file is damaged."
         if error is None and self.nonsense is not None:
