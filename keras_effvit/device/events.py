@@ -28,13 +28,11 @@ class Tensor:
 
     Args:
         name: in the file.
-        position: in the file's order, from 0.
         bytes: of its content.
         shape: of its content.
     """
 
     name: str
-    position: int
     bytes: int
     shape: tuple[int, ...]
 
@@ -208,15 +206,13 @@ def _tensor(facts: Any) -> Tensor:
     shape = tuple(_list(facts, "shape"))
     if not all(type(each) is int for each in shape):
         raise TypeError("shape")
-    return Tensor(_text(facts, "name"), _whole(facts, "position"), _whole(facts, "bytes"), shape)
+    return Tensor(_text(facts, "name"), _whole(facts, "bytes"), shape)
 
 
 def _model(answers: Answers, facts: Any) -> None:
     load_ms = _number(facts["load_ms"]) + _number(facts["compile_ms"])
     inputs, outputs = ([_tensor(each) for each in _list(facts, key)] for key in ("inputs", "outputs"))
-    answers.inputs = tuple(sorted(inputs, key=lambda tensor: tensor.position))
-    answers.outputs = tuple(sorted(outputs, key=lambda tensor: tensor.position))
-    answers.load_ms = load_ms
+    answers.inputs, answers.outputs, answers.load_ms = tuple(inputs), tuple(outputs), load_ms
 
 
 def _warmup(answers: Answers, facts: Any) -> None:

@@ -137,7 +137,7 @@ class PhoneRunner:
                 answers = self._run(file, [*arguments(plan, timed=False), *words], plan)
                 if len(inputs) != len(answers.inputs):
                     raise RunFailed(f"Expected {len(answers.inputs)} inputs. Received: {len(inputs)}.")
-                names = [f"output_{output.position}.bin" for output in answers.outputs]
+                names = [f"output_{position}.bin" for position in range(len(answers.outputs))]
                 for name in names:
                     self.phone.pull(f"{there}/{name}", Path(local) / name)
             finally:

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def write_files(folder):
 
 @functools.cache
 def content_of_many():
-    """Inputs and outputs of several types, whose signature sorts them otherwise than the graph."""
+    """Inputs and outputs of several types, whose signature names them in another order than the graph."""
     import tensorflow as tf
 
     shapes = {"z": (tf.float32, 3), "m": (tf.int32, 2), "a": (tf.int64, 4), "k": (tf.float16, 5)}
@@ -51,7 +52,24 @@ def content_of_many():
     def many(z, m, a, k):
         return {"z": a * 2, "y": z + 1.0, "b": m + 3, "a": tf.cast(k, tf.float32) * 0.5}
 
-    return tf.lite.TFLiteConverter.from_concrete_functions([many.get_concrete_function()], many).convert()
+    with tempfile.TemporaryDirectory() as folder:
+        module = tf.Module()
+        tf.saved_model.save(module, folder, signatures=many.get_concrete_function())
+        content = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+    return _with_signature_reversed(content)
+
+
+def _with_signature_reversed(content):
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content))
+    [signature] = model.signatureDefs
+    signature.inputs.reverse()
+    signature.outputs.reverse()
+    builder = flatbuffers.Builder(len(content))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def interpreted(path, inputs, threads=1):

@@ -11,7 +11,7 @@ from keras_effvit.device.engine import Plan
 from keras_effvit.device.errors import DeviceError, Disconnected, Killed, NoSpace, RunFailed, Seccomp, TimedOut
 from keras_effvit.device.events import Answers, arguments
 
-TENSOR = {"name": "x", "position": 0, "type": 1, "bytes": 4, "shape": [1]}
+TENSOR = {"name": "x", "type": 1, "bytes": 4, "shape": [1]}
 MODEL = {"event": "model", "load_ms": 1.5, "compile_ms": 2.0, "inputs": [TENSOR], "outputs": [TENSOR]}
 WARMUP = {"event": "warmup", "runs": 2, "secs": 0.1, "first_ms": 9.5}
 LATENCIES = [{"event": "latencies", "ms": [1.0, 3.0]}, {"event": "latencies", "ms": [2.0]}]

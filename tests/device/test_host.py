@@ -194,8 +194,10 @@ def test_who_else_is_busy():
     assert busy == pytest.approx(0.8)  # 40 of 100 ticks, on two processors
     assert stolen == pytest.approx(0.1)
     found = machine.concerns(0.8, 0.1, {"cores": 2, "governor": None})
-    assert "0.8 of 2" in found[0]
-    assert "10%" in found[1]
+    assert [finding.text for finding in found] == [
+        "Other programs keep 0.8 of 2 processors busy.",
+        "Other virtual machines took 10% of the time.",
+    ]
     assert machine.concerns(0.1, 0.0, {"cores": 2, "governor": "performance"}) == ()
     for nonsense in ("", "cpu", "cpu 1 2 3", "cpu  1 1 1 1 1 1 1 x"):
         assert machine.occupied(nonsense, after) is None
