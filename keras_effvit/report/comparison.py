@@ -56,7 +56,7 @@ class Comparison:
 
     def markdown(self) -> str:
         """The lines as a Markdown table, with warnings below."""
-        head = "| file | threads | before, ms | after, ms | ratio | 95 % interval | verdict |\n"
+        head = "| file | threads | before ms | after ms | ratio | 95 % interval | verdict |\n"
         head += "|:--|--:|--:|--:|--:|--:|:--|\n"
         rows = ("| " + " | ".join(text.cell(cell) for cell in cells) + " |\n" for cells in map(_cells, self.lines))
         notes = [*self.warnings, *self.missing]
@@ -69,7 +69,7 @@ class Comparison:
         from rich.text import Text
 
         table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-        for title in ("file", "threads", "before, ms", "after, ms", "ratio", "95 % interval", "verdict"):
+        for title in ("file", "threads", "before ms", "after ms", "ratio", "95 % interval", "verdict"):
             side, fold = ("left", title == "file") if title in ("file", "verdict") else ("right", False)
             table.add_column(title, justify=side, no_wrap=not fold, overflow="fold")
         for line in self.lines:
