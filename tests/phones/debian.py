@@ -1,7 +1,7 @@
 """Debian's packages, fetched and unpacked without root and without touching what is installed here.
 
-apt works in a root of its own: it checks the archive's signatures, knows today's versions, and a machine's settings of a
-proxy still count. Only its lists, its state and its sources are private.
+apt works in a root of its own: it checks the archive's signatures, knows today's versions, and what a machine says of
+its proxy still counts. Only its lists, its state and its sources are private.
 """
 
 import shutil

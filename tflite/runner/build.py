@@ -18,18 +18,8 @@ ZIG = "0.17.1"
 #: By the machine's name; the oldest C library that is enough. LiteRT itself needs 2.34 on ARM, and on a host 2.27.
 TARGETS = {"aarch64": "aarch64-linux-gnu.2.34", "x86_64": "x86_64-linux-gnu.2.27"}
 #: No CPU features beyond the architecture's first: the runner only waits for LiteRT, which finds out for itself.
-FLAGS = (
-    "-std=c11",
-    "-O2",
-    "-s",
-    "-fPIE",
-    "-pie",
-    "-mcpu=baseline",
-    "-Wl,--build-id=none",
-    "-Wall",
-    "-Wextra",
-    "-Werror",
-)
+FLAGS = ("-std=c11", "-O2", "-s", "-fPIE", "-pie", "-mcpu=baseline", "-Wl,--build-id=none")
+WARNINGS = ("-Wall", "-Wextra", "-Werror")
 
 
 def sources() -> list[Path]:
@@ -58,7 +48,7 @@ def build(machine: str, folder: Path) -> Path:
     """
     binary = folder / f"runner-{machine}"
     files = [path.name for path in sources() if path.suffix == ".c"]
-    command = [sys.executable, "-m", "ziglang", "cc", "-target", TARGETS[machine], *FLAGS]
+    command = [sys.executable, "-m", "ziglang", "cc", "-target", TARGETS[machine], *FLAGS, *WARNINGS]
     # Relative names, because the compiler writes down what it was given; libdl for C libraries before 2.34.
     subprocess.run([*command, "-o", str(binary.resolve()), *files, "-ldl", "-lm"], cwd=HERE, check=True)
     binary.chmod(0o755)

@@ -41,8 +41,10 @@ static void measure(Handle environment, const Options *options) {
     open_session(&session, environment, options, false);
     describe_session(&session, options);
     fill_inputs(&session, options->input_dir);
-    warm_up(&session, options);
-    if (options->num_runs > 0) time_runs(&session, options);
+    if (options->num_runs > 0) {
+        describe_warm_up(warm_up(&session, options));
+        time_runs(&session, options);
+    }
     if (options->output_dir != NULL) {
         run_session(&session, "output");
         save_outputs(&session, options->output_dir);
@@ -55,7 +57,7 @@ static void profile(Handle environment, const Options *options) {
     static Session session;
     open_session(&session, environment, options, true);
     fill_inputs(&session, options->input_dir);
-    run_session(&session, "profile");
+    warm_up(&session, options);
     profile_runs(&session, options);
     close_session(&session);
 }

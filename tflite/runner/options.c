@@ -102,7 +102,7 @@ Options parse_options(int count, char **arguments) {
         {"num_threads", WHOLE, &result.num_threads, 1, 1024, false},
         {"warmup_runs", WHOLE, &result.warmup_runs, 0, 1000000, false},
         {"num_runs", WHOLE, &result.num_runs, 0, 1000000, false},
-        {"profile", WHOLE, &result.profile, 0, 1000000, false},
+        {"profile", WHOLE, &result.profile, 0, 10000, false},
         {"deadline_secs", WHOLE, &result.deadline_secs, 0, 1000000, false},
         {"warmup_min_secs", SECONDS, &result.warmup_min_secs, 0, 1000000, false},
         {"min_secs", SECONDS, &result.min_secs, 0, 1000000, false},

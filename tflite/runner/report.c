@@ -112,6 +112,12 @@ _Noreturn void die_of_file(int code, const char *stage, const char *path) {
     die(code, stage, reason, message);
 }
 
+_Noreturn void die_of_call(int code, const char *stage, int status, const char *call) {
+    char message[128];
+    snprintf(message, sizeof message, "LiteRT refused: %.*s", (int)strcspn(call, "("), call);
+    die(code, stage, status, message);
+}
+
 _Noreturn void die(int code, const char *stage, int status, const char *message) {
     if (inside) putchar('\n'); /* what was being said stays a line of its own, that nobody can read */
     begin_event("error");

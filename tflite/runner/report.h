@@ -28,11 +28,14 @@ _Noreturn void die(int code, const char *stage, int status, const char *message)
 /* The same, of a file that errno tells about. */
 _Noreturn void die_of_file(int code, const char *stage, const char *path);
 
-/* Dies unless a call of LiteRT's succeeds. */
+/* The same, of a call like "Function(arguments)" to LiteRT. */
+_Noreturn void die_of_call(int code, const char *stage, int status, const char *call);
+
+/* Dies unless a call to LiteRT succeeds. */
 #define MUST(code, stage, call) \
     do { \
         Status status_ = (call); \
-        if (status_ != 0) die(code, stage, status_, #call); \
+        if (status_ != 0) die_of_call(code, stage, status_, #call); \
     } while (0)
 
 #endif

@@ -16,19 +16,23 @@ typedef struct {
     double started;
 } Chunk;
 
-void warm_up(Session *session, const Options *options) {
-    double start = now(), first = NAN, elapsed = 0;
-    long runs = 0;
-    while ((runs < options->warmup_runs || elapsed < options->warmup_min_secs) &&
-           (runs == 0 || elapsed < options->max_secs)) {
+WarmUp warm_up(Session *session, const Options *options) {
+    WarmUp done = {.first_seconds = NAN};
+    double start = now();
+    while ((done.runs < options->warmup_runs || done.seconds < options->warmup_min_secs) &&
+           (done.runs == 0 || done.seconds < options->max_secs)) {
         double seconds = run_session(session, "warmup");
-        if (runs++ == 0) first = seconds;
-        elapsed = now() - start;
+        if (done.runs++ == 0) done.first_seconds = seconds;
+        done.seconds = now() - start;
     }
+    return done;
+}
+
+void describe_warm_up(WarmUp warm_up) {
     begin_event("warmup");
-    say_whole("runs", runs);
-    say_number("secs", elapsed, 4);
-    say_number("first_ms", first * 1e3, 5);
+    say_whole("runs", warm_up.runs);
+    say_number("secs", warm_up.seconds, 4);
+    say_number("first_ms", warm_up.first_seconds * 1e3, 5);
     end_event();
 }
 

@@ -4,7 +4,13 @@
 
 #include "session.h"
 
-void warm_up(Session *session, const Options *options);
+typedef struct {
+    long runs;
+    double seconds, first_seconds;
+} WarmUp;
+
+WarmUp warm_up(Session *session, const Options *options);
+void describe_warm_up(WarmUp warm_up);
 void time_runs(Session *session, const Options *options);
 void profile_runs(Session *session, const Options *options); /* of a profiled session */
 
