@@ -12,7 +12,7 @@ from keras_effvit.device.engine import Engine
 from keras_effvit.device.errors import Unfit
 from keras_effvit.device.host import host_engine
 from keras_effvit.device.hygiene import Finding, cool_down, findings, settled
-from keras_effvit.device.machine import concerns, host_device, occupation
+from keras_effvit.device.machine import host_device, host_findings
 from keras_effvit.device.phone import Phone
 from keras_effvit.device.properties import Properties, properties, skin_celsius
 from keras_effvit.device.runner import PhoneRunner
@@ -133,9 +133,7 @@ def bench_host(
     if conduct.cores not in ("big", "all"):
         schedule = dataclasses.replace(schedule, plan=dataclasses.replace(schedule.plan, cpu_mask=conduct.cores))
     device = host_device()
-    warnings = concerns(*occupation(), device.facts)
-    for text in warnings:
-        listeners.warn(text)
+    warnings = _fit(host_findings(device), conduct, listeners)
     return benchmark(
         files,
         host_engine(),
