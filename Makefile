@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup --durations=15
 export TF_CPP_MIN_LOG_LEVEL := 2
 
-.PHONY: demo test test-slow phone lint format bench clean
+.PHONY: demo test test-slow phone lint format bench runner clean
 
 # At level 3 TensorFlow keeps quiet about the graphics card a machine does not have.
 demo: export TF_CPP_MIN_LOG_LEVEL := 3
@@ -15,12 +15,15 @@ demo: $(VENV)/.installed
 	@echo
 	$(BIN)/keras-effvit list
 	@echo
-	$(BIN)/python examples/02_export.py
+	$(BIN)/python examples/02_export.py --folder artifacts
+	@echo
+	$(BIN)/keras-effvit bench artifacts/*/*/model.tflite --host --profile --output artifacts/latency-host.json --overwrite
+	$(BIN)/keras-effvit report artifacts
 
-test: $(VENV)/.installed
+test: phone
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
-test-slow: $(VENV)/.installed
+test-slow: phone
 	$(PYTEST) -m slow $(PYTEST_ARGS)
 
 # What tests with phones need: adb and qemu (as root), Debian's packages for a phone in a box.
@@ -40,6 +43,11 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/forward.py
 	$(BIN)/python benchmarks/load_weights.py
 	$(BIN)/python benchmarks/lite.py
+
+# The programs that `keras-effvit bench` runs, for phones and hosts; they are under version control.
+runner: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable ".[runner]"
+	$(BIN)/python tflite/runner/build.py
 
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

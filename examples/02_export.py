@@ -1,10 +1,9 @@
 """Converts two models to LiteRT files, in float32 and in int8, and says what they are. Nothing is downloaded.
 
-python examples/02_export.py [--models sepvit_lite efficientvit_b0] [--side 224] [--folder DIR]
+python examples/02_export.py [--models sepvit_lite efficientvit_b0] [--side 224] [--folder artifacts]
 """
 
 import argparse
-import tempfile
 from pathlib import Path
 
 import keras
@@ -35,9 +34,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--models", nargs="+", default=["sepvit_lite", "efficientvit_b0"])
     parser.add_argument("--side", type=int, default=224)
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "keras_effvit")
+    parser.add_argument("--folder", type=Path, default=Path("artifacts"))
     options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
     images = calibration_images(options.side)
     print("model            precision  partitions  outside       bytes   against Keras  agreement  file")
     for name in options.models:
@@ -45,7 +43,7 @@ def main() -> None:
         liven(model)
         for precision in ("float32", "int8"):
             converted = lite.convert(model, precision, calibration=images)
-            path = converted.save(options.folder / f"{name}_{precision}.tflite")
+            path = converted.save_artifacts(options.folder)
             found = converted.inspection
             print(
                 f"{name:16} {precision:9}  {found.partitions:10}  {len(found.outside):7}  "

@@ -57,7 +57,7 @@ def test_devices_need_no_library_but_python(path):
     """A phone can be measured from wherever `adb` runs; what only some ways need is imported where they need it."""
     if part(path) != "device":
         return
-    top = [node for node in TREES[path].body if isinstance(node, ast.Import | ast.ImportFrom)]
+    top: list[ast.stmt] = [node for node in TREES[path].body if isinstance(node, ast.Import | ast.ImportFrom)]
     names = set(imports(ast.Module(top, [])))
     assert not {
         n for n in names if n.startswith("keras_effvit.report") and "records" not in n and n != "keras_effvit.report"
@@ -106,7 +106,7 @@ assert not heavy & new, heavy & new
 @every_file
 def test_what_draws_is_imported_when_it_draws(path):
     """Keras imports these itself, so that looking at what is loaded would not show it."""
-    top = [node for node in TREES[path].body if isinstance(node, ast.Import | ast.ImportFrom)]
+    top: list[ast.stmt] = [node for node in TREES[path].body if isinstance(node, ast.Import | ast.ImportFrom)]
     assert not {name.split(".")[0] for name in imports(ast.Module(top, []))} & {"matplotlib", "rich"}
 
 

@@ -3,6 +3,8 @@
 import re
 import signal
 
+from keras_effvit.report.records import Round, Run
+
 
 class DeviceError(RuntimeError):
     """What was expected and what came, and what to do.
@@ -20,6 +22,9 @@ class DeviceError(RuntimeError):
     """
 
     advice = "Run the same command by hand to see more."
+    #: What had been measured of the turn that failed, and the record until then: see `benchmark`.
+    partial_round: Round | None = None
+    run: Run | None = None
 
     def __init__(self, message: str, fix: str | None = None, partial: str = ""):
         super().__init__(message, fix, partial)
@@ -125,6 +130,24 @@ class AdbFailed(DeviceError):
     """`adb` failed for a reason without a type of its own."""
 
     advice = "Run the same `adb` command by hand to see more."
+
+
+class Unfit(DeviceError):
+    """The device is in a state in which its figures mean nothing."""
+
+    advice = "Put it right, or measure all the same with `force`."
+
+
+class AssetsMissing(DeviceError):
+    """What the phone needs could not be downloaded."""
+
+    advice = "Connect to the internet once, or set $https_proxy; later runs need no network."
+
+
+class Damaged(DeviceError):
+    """A file that was downloaded is not what it should be."""
+
+    advice = "Delete it from the cache and try again; a proxy may have answered in its place."
 
 
 class RunFailed(DeviceError):

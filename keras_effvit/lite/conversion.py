@@ -68,9 +68,32 @@ class Converted:
         path = Path(path)
         with replacing(path) as temporary:
             temporary.write_bytes(self.content)
-        with replacing(path.with_suffix(".manifest.json")) as temporary:
-            temporary.write_text(json.dumps(self.manifest, indent=2) + "\n")
+        _write(path.with_suffix(".manifest.json"), self.manifest)
         return path
+
+    def save_artifacts(self, folder: str | Path) -> Path:
+        """Writes `<folder>/<model>/<precision>/model.tflite` with `manifest.json` and `inspection.json` beside it.
+
+        What measures the file adds to that place, and a report is made of it.
+
+        Args:
+            folder: of all artifacts.
+
+        Returns:
+            The path of the `.tflite` file.
+        """
+        place = Path(folder) / self.manifest["model"] / self.manifest["precision"]
+        place.mkdir(parents=True, exist_ok=True)
+        with replacing(place / "model.tflite") as temporary:
+            temporary.write_bytes(self.content)
+        _write(place / "manifest.json", self.manifest)
+        _write(place / "inspection.json", self.inspection.to_json())
+        return place / "model.tflite"
+
+
+def _write(path: Path, facts: dict[str, Any]) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(facts, indent=2) + "\n")
 
 
 def convert(

@@ -14,6 +14,13 @@ _SCOPES = re.compile(r"[/;]+")
 _AGAIN = re.compile(r"_\d+$")
 #: Types of numbers that are quantised.
 INTEGERS = frozenset({"INT8", "UINT8", "INT16", "INT4"})
+#: Operators that move the numbers of one operand, or choose among them: the result lies on the operand's steps.
+MOVES = frozenset(
+    {
+        *("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "PAD"),
+        *("SLICE", "STRIDED_SLICE", "SPLIT", "MAX_POOL_2D"),
+    }
+)
 
 
 @dataclass(frozen=True)

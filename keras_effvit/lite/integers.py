@@ -12,15 +12,13 @@ import numpy as np
 
 from keras_effvit.lite.child import LiteError
 from keras_effvit.lite.flatfile import builtin_name, drop_unused, opcode, pack, unpack
+from keras_effvit.lite.inspection import MOVES
 
-#: Operators that only move numbers or choose among them: what comes in and goes out has one scale.
-_MOVERS = frozenset(
-    {
-        *("RESHAPE", "TRANSPOSE", "PAD", "SLICE", "STRIDED_SLICE", "SPLIT", "CONCATENATION", "SQUEEZE", "EXPAND_DIMS"),
-        *("MAX_POOL_2D", "AVERAGE_POOL_2D", "REDUCE_MAX", "SPACE_TO_DEPTH", "DEPTH_TO_SPACE", "MAXIMUM", "MINIMUM"),
-        *("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"),
-    }
-)
+#: Operators whose kernels want one scale for what comes in and goes out.
+_MOVERS = MOVES | {
+    *("CONCATENATION", "AVERAGE_POOL_2D", "REDUCE_MAX", "SPACE_TO_DEPTH", "DEPTH_TO_SPACE", "MAXIMUM", "MINIMUM"),
+    *("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"),
+}
 #: Operators with weights, and the axis of their output channels.
 _WEIGHTED = {"CONV_2D": 0, "FULLY_CONNECTED": 0, "DEPTHWISE_CONV_2D": 3}
 #: Operators whose kernels know one scale for what comes out: from 0 to 1, as finely as the type allows.

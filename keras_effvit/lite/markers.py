@@ -4,25 +4,11 @@ import numpy as np
 
 from keras_effvit.lite.calibration import Calibration
 from keras_effvit.lite.flatfile import builtin_name, drop_unused, pack, unpack
-from keras_effvit.lite.inspection import Inspection, Operator
+from keras_effvit.lite.inspection import MOVES, Inspection, Operator
 
 #: Types of the schema, with their lowest integer and how many steps there are above it.
 INT8, UINT8, INT16, UINT16 = 9, 3, 7, 16
 _LIMITS = {INT8: (-128, 255), UINT8: (0, 255), INT16: (-32768, 65535), UINT16: (0, 65535)}
-#: Operators whose result lies on the steps that their operand lies on.
-MOVES = frozenset(
-    {
-        "EXPAND_DIMS",
-        "MAX_POOL_2D",
-        "PAD",
-        "RESHAPE",
-        "SLICE",
-        "SPLIT",
-        "SQUEEZE",
-        "STRIDED_SLICE",
-        "TRANSPOSE",
-    }
-)
 
 
 def take_ranges(content: bytes) -> tuple[bytes, dict[str, tuple[float, float]]]:

@@ -12,14 +12,14 @@ import numpy as np
 from keras_effvit.lite.calibration import Calibration
 from keras_effvit.lite.child import LiteError
 from keras_effvit.lite.flatfile import pack, unpack
-from keras_effvit.lite.inspection import Inspection, Operator
+from keras_effvit.lite.inspection import MOVES, Inspection, Operator
 from keras_effvit.lite.integers import quantize_integers
 from keras_effvit.lite.recipe import Recipe, Rule
 
 #: What numerators and denominators are made by.
 _OF_QUOTIENTS = frozenset({"ADD", "SUB", "MUL", "BATCH_MATMUL", "STRIDED_SLICE", "SLICE"})
 #: What hands the scale of its numbers on.
-_MOVERS = frozenset({"RESHAPE", "TRANSPOSE", "SPLIT", "PAD", "SLICE", "STRIDED_SLICE", "CONCATENATION", "MAX_POOL_2D"})
+_MOVERS = MOVES | {"CONCATENATION"}
 
 
 def quantize(content: bytes, found: Inspection, recipe: Recipe, calibration: Calibration | None = None) -> bytes:

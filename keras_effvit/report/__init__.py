@@ -8,8 +8,6 @@ _PLACES = {
     "Comparison": "comparison",
     "compare": "comparison",
     "build": "building",
-    "collect": "collect",
-    "rows": "rows",
     "markdown": "table",
     "print_run": "table",
     "Run": "records",

@@ -53,6 +53,7 @@ class Round:
         warm_ups: inferences before the timed ones.
         peak_memory_kb: of the process, if the engine tells.
         celsius: of the device's skin before the turn, if it tells.
+        cut_short: whether the device was lost before the turn was over.
     """
 
     number: int
@@ -62,6 +63,7 @@ class Round:
     warm_ups: int
     peak_memory_kb: int | None = None
     celsius: float | None = None
+    cut_short: bool = False
 
     @property
     def median_ms(self) -> float:
@@ -81,6 +83,7 @@ class Series:
         rounds: in the order they were measured.
         facts: what the file says of itself: model, precision, params, MACs, accuracy, partitions, as far as known.
         profile: where the time goes, if asked for, from inferences that are not among the latencies.
+        error: why it could not be measured, or not to the end.
     """
 
     file: str
@@ -90,6 +93,7 @@ class Series:
     rounds: tuple[Round, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     profile: tuple[Operator, ...] = ()
+    error: str | None = None
 
     @property
     def median_ms(self) -> float:
@@ -244,7 +248,7 @@ def _value(kind: Any, value: Any, place: str) -> Any:
         return tuple(_value(arguments[0], each, f"{place}[{number}]") for number, each in enumerate(value))
     if typing.get_origin(kind) is Mapping and isinstance(value, Mapping):
         return dict(value)
-    if kind is str and isinstance(value, str):
+    if kind in (str, bool) and isinstance(value, kind):
         return value
     number = isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
     if kind is float and number:

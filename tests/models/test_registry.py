@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from keras_effvit import create_backbone, create_model, list_models, model_info
-from keras_effvit.cli import model_table
+from keras_effvit.cli.models import model_table
 
 README = Path(__file__).parents[2] / "README.md"
 

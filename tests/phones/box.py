@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -57,6 +58,7 @@ class PhoneBox(Phone):
         self._properties = {**names, "ro.product.model": model, **(properties or {})}
         self._banner = "".join(f"{key}={self._properties[key]};" for key in (*names, "ro.product.model"))
         self._cpu, self._data_size = cpu, data_size
+        self._asking = threading.Lock()
 
     def __enter__(self) -> Self:
         """Switches it on; adb can connect when this returns.
@@ -108,9 +110,10 @@ class PhoneBox(Phone):
     def ctl(self, action: str, *arguments: Any) -> Any:
         """Has an action done inside."""
         assert self._process.stdin
-        self._process.stdin.write(json.dumps([action, *arguments]) + "\n")
-        self._process.stdin.flush()
-        return self._answer()
+        with self._asking:  # a cable is pulled by a thread, while the test looks on
+            self._process.stdin.write(json.dumps([action, *arguments]) + "\n")
+            self._process.stdin.flush()
+            return self._answer()
 
     def _answer(self) -> Any:
         assert self._process.stdout
