@@ -42,6 +42,7 @@ def _file(file: str, rows: Sequence[Row], placed: Mapping[str, Artifact]) -> str
     artifact = placed.get(row.series.sha256) or placed.get(file)
     parts = [
         f'<article class="file"><header><b>{escape(row.precision or file)}</b><span>{_time(row)}</span></header>',
+        f'<p class="red">{escape(row.series.error, 500)}</p>' if row.series.error else "",
         _facts(row, file),
         _headed("Rounds", round_dots(rows)),
         _strip(artifact) if artifact else "",
@@ -52,7 +53,9 @@ def _file(file: str, rows: Sequence[Row], placed: Mapping[str, Artifact]) -> str
 
 
 def _time(row: Row) -> str:
-    return f"{text.milliseconds(row.median.value)} ms" if row.median else "no round"
+    if row.median is None:
+        return "failed" if row.series.error else "no round"
+    return f"{text.milliseconds(row.median.value)} ms"
 
 
 def _facts(row: Row, file: str) -> str:

@@ -1,8 +1,8 @@
 """One run beside another: what became faster, what slower, and what nobody can tell."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from keras_effvit.report import text
 from keras_effvit.report.records import Run, Series
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 #: Settings that change no latency.
-_HARMLESS = frozenset({"seed", "rounds", "resume", "output", "files", "serial"})
+_HARMLESS = frozenset({"seed", "rounds", "threads"})
 STYLES = {"faster": "green", "slower": "red", "undecided": "dim"}
 
 
@@ -112,7 +112,8 @@ def compare(before: Run, after: Run, *, seed: int = 0) -> Comparison:
 
 
 def _by_key(run: Run) -> dict[tuple[str, int], Series]:
-    return {(series.file, series.threads): series for series in run.series if series.rounds}
+    whole = (replace(each, rounds=tuple(turn for turn in each.rounds if not turn.cut_short)) for each in run.series)
+    return {(each.file, each.threads): each for each in whole if each.rounds}
 
 
 def _compared(old: Series, new: Series, margin: float, seed: int) -> Compared:
@@ -125,14 +126,15 @@ def _compared(old: Series, new: Series, margin: float, seed: int) -> Compared:
 def _warnings(before: Run, after: Run, lines: Sequence[Compared]) -> Iterator[str]:
     if before.device.name != after.device.name:
         yield f"The devices differ: {before.device.name} and {after.device.name}."
-    for name in ("fingerprint", "serial_sha256", "android", "governor"):
+    for name in ("serial_sha", "build", "governor", "abilities", "litert"):
         ours, theirs = before.device.facts.get(name), after.device.facts.get(name)
         if ours is not None and theirs is not None and ours != theirs:
             yield f"The devices' {name} differ: {text.fact(ours, 60)} and {text.fact(theirs, 60)}."
     if before.engine != after.engine:
         yield f"The engines differ: {before.engine} and {after.engine}."
-    for name in sorted({*before.settings, *after.settings} - _HARMLESS):
-        ours, theirs = before.settings.get(name), after.settings.get(name)
+    old, new = _settings(before), _settings(after)
+    for name in sorted({*old, *new} - _HARMLESS):
+        ours, theirs = old.get(name), new.get(name)
         if ours != theirs:
             yield f"The settings differ: {name} was {text.fact(ours, 60)}, and is {text.fact(theirs, 60)}."
     for name, run in (("first", before), ("second", after)):
@@ -142,6 +144,14 @@ def _warnings(before: Run, after: Run, lines: Sequence[Compared]) -> Iterator[st
             yield f"The {name} run was cut short."
     if any(line.ratio.low is None for line in lines):
         yield f"Fewer than {FEWEST_ROUNDS} rounds decide nothing."
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """All of them, those of the plan beside the others."""
+    plan = run.settings.get("plan")
+    if not isinstance(plan, Mapping):
+        return dict(run.settings)
+    return {**{name: value for name, value in run.settings.items() if name != "plan"}, **plan}
 
 
 def _cells(line: Compared) -> tuple[str, ...]:

@@ -46,6 +46,8 @@ def notices(run: Run) -> tuple[Notice, ...]:
                 f"The reference was {changed} at the end than at the start: hold no figure against another run's.",
             )
         )
+    failed = {each.file: each.error for each in run.series if each.error is not None}
+    found += [Notice("bad", f"{file} could not be measured: {error}") for file, error in failed.items()]
     if (warming := _warming(run)) is not None and warming > MOST_WARMING:
         found.append(Notice("warn", f"The device warmed by {warming:.1f} °C while it was measured."))
     found += [Notice("warn", text) for text in run.warnings]
@@ -57,8 +59,8 @@ def notices(run: Run) -> tuple[Notice, ...]:
         found.append(
             Notice("note", "benchmark_model tells no single latencies: every round has the tool's own figure.")
         )
-    fewest = min((len(series.rounds) for series in run.series), default=0)
-    if run.series and fewest < FEWEST_ROUNDS:
+    fewest = min((len(series.rounds) for series in run.series if series.error is None), default=FEWEST_ROUNDS)
+    if fewest < FEWEST_ROUNDS:
         found.append(Notice("note", f"Intervals want {FEWEST_ROUNDS} rounds; some files have {fewest}."))
     return tuple(found)
 

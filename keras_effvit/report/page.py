@@ -7,6 +7,7 @@ from typing import Any
 from keras_effvit.report import text
 from keras_effvit.report.cards import model_cards
 from keras_effvit.report.collect import Artifact, Damaged
+from keras_effvit.report.headline import headline
 from keras_effvit.report.notices import Notice, notices
 from keras_effvit.report.records import Run
 from keras_effvit.report.rows import Row
@@ -14,8 +15,6 @@ from keras_effvit.report.style import css
 from keras_effvit.report.table import columns
 from keras_effvit.report.text import escape
 
-#: Of all that is known of a device, what its heading tells.
-HEADLINES = ("soc", "cpu", "android", "abis", "abi", "cores", "clusters", "governor", "battery", "thermal", "load")
 #: A longer table scrolls in its box, under its heading, so that the plots below are found.
 MOST_ROWS = 20
 _HEADINGS = {"bad": "Careful:", "warn": "Mind:", "note": "Note:"}
@@ -98,7 +97,7 @@ def _run(part: Part, artifacts: Iterable[Artifact], number: int) -> str:
     return "\n".join(
         [
             f'<section class="run" id="run-{number}"><h2>{escape(run.device.name)}</h2>',
-            _chips(run, part.source),
+            _chips(run),
             _notices(notices(run)),
             table(part.rows, part.baseline) if part.rows else '<p class="quiet">Nothing was measured.</p>',
             _plots(part.plots),
@@ -122,14 +121,8 @@ def _plots(plots: Sequence[Plot]) -> str:
     return "".join(parts)
 
 
-def _chips(run: Run, source: str) -> str:
-    when = run.started.replace("T", " ").partition("+")[0] + " UTC" if run.started else ""
-    facts: dict[str, Any] = {"on": run.device.kind, "engine": run.engine, "when": when}
-    facts |= {
-        name: run.device.facts[name] for name in HEADLINES if run.device.facts.get(name) not in (None, "", [], {})
-    }
-    facts |= {name: run.settings[name] for name in ("rounds", "cpu_mask") if run.settings.get(name) is not None}
-    chips = (f"<li><b>{escape(name)}</b>{escape(text.fact(v, 90))}</li>" for name, v in facts.items() if v != "")
+def _chips(run: Run) -> str:
+    chips = (f"<li><b>{escape(name)}</b>{escape(value)}</li>" for name, value in headline(run))
     return f'<ul class="chips">{"".join(chips)}</ul>'
 
 

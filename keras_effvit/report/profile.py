@@ -6,8 +6,8 @@ from keras_effvit.report import text
 from keras_effvit.report.records import Operator
 from keras_effvit.report.svg import box, picture, words
 
-#: Kinds that get a bar; the rest share one.
-MOST = 10
+#: Kinds that get a bar, and the least share of the time that one is for; the rest share a last one.
+MOST, LEAST = 10, 0.005
 WIDTH, LINE, TOP = 360, 31, 4
 
 
@@ -25,7 +25,8 @@ def bars(profile: Sequence[Operator], *, most: int = MOST) -> str:
     total = sum(max(operator.microseconds, 0.0) for operator in profile)
     if total <= 0:
         return ""
-    shown, rest = longest_first[:most], longest_first[most:]
+    worth = sum(operator.microseconds >= LEAST * total for operator in profile)
+    shown, rest = longest_first[: min(most, worth)], longest_first[min(most, worth) :]
     if rest:
         more = sum(each.microseconds for each in rest)
         shown = [*shown, Operator(f"{len(rest)} other kinds", "other", sum(each.calls for each in rest), more)]

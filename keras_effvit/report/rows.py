@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from keras_effvit.report.collect import Artifact, number
@@ -18,7 +18,7 @@ class Row:
     """A file on a number of threads.
 
     Attributes:
-        series: what was measured.
+        series: what was measured, in turns that were not cut short.
         model: such as "sepvit_lite".
         family: such as "sepvit".
         precision: such as "int8"; empty if nobody tells.
@@ -74,10 +74,13 @@ class _Known:
     def facts(self, series: Series) -> dict[str, Any]:
         artifact = self._by.get(series.sha256) or self._by.get(series.file)
         own = {name: value for name, value in series.facts.items() if value is not None}
-        return {**(artifact.facts if artifact else {}), **own}
+        beside = artifact.facts if artifact else {}
+        # A file's work is what was counted in it: a model's usual figure is that of its usual size of image.
+        return {**beside, **own, **({"macs": beside["macs"]} if "macs" in beside else {})}
 
 
 def _row(series: Series, known: _Known) -> Row:
+    series = replace(series, rounds=tuple(turn for turn in series.rounds if not turn.cut_short))
     facts = known.facts(series)
     model, precision = split_name(series.file)
     model = facts["model"] if isinstance(facts.get("model"), str) else model

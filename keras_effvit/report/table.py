@@ -60,7 +60,7 @@ def columns(rows: Sequence[Row], baseline: str | None = None) -> list[Column]:
         Column("model", lambda row: row.model, right=False, always=True),
         Column("precision", lambda row: row.precision or text.NOTHING, right=False, always=True),
         Column("threads", lambda row: str(row.series.threads), always=True),
-        Column("median ms", lambda row: text.milliseconds(row.median and row.median.value), always=True),
+        Column("median ms", _median, always=True),
         Column("95 % interval", lambda row: interval(row.median, text.milliseconds) or text.NOTHING, rank=7),
         Column("p90 ms", lambda row: text.milliseconds(row.series.p90_ms if row.median else None), always=True, rank=3),
         Column("spread", lambda row: text.percent(row.series.spread if row.median else None), always=True, rank=4),
@@ -73,6 +73,12 @@ def columns(rows: Sequence[Row], baseline: str | None = None) -> list[Column]:
         Column("top-1", lambda row: text.percent(row.number("top1")), rank=5),
     ]
     return [each for each in every if each.always or any(each.cell(row) != text.NOTHING for row in rows)]
+
+
+def _median(row: Row) -> str:
+    if row.median is None:
+        return text.NOTHING if row.series.error is None else "failed"
+    return text.milliseconds(row.median.value)
 
 
 def partitions(row: Row) -> str:
@@ -152,7 +158,7 @@ def rich_table(rows: Sequence[Row], baseline: str | None = None, *, width: int =
         cells = [Text(text.plain(column.cell(row))) for column in shown]
         for column, cell in zip(shown, cells, strict=True):
             if column.title == "median ms":
-                cell.stylize("bold green" if row in fastest else "bold")
+                cell.stylize("bold green" if row in fastest else "bold red" if row.series.error else "bold")
             if column.title == "partitions" and row.number("outside"):
                 cell.stylize("red")
         table.add_row(*cells)

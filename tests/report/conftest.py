@@ -95,7 +95,8 @@ def a_folder(root, run=None):
             },
             {"name": "CONV_2D", "layer": "head", "partition": 1 if pieces else 0, "inputs": [2, 1], "outputs": [2]},
         ]
-        shapes = [(1, 8, 8, 4), (4, 3, 3, 4), (1, 8, 8, 4)]
+        side = 8 + len(series.facts["model"])
+        shapes = [(1, side, side, 4), (4, 3, 3, 4), (1, side, side, 4)]
         tensors = [{"shape": s, "type": "FLOAT32", "bytes": 576 * (n == 1)} for n, s in enumerate(shapes)]
         partitions = 2 if pieces else 1
         write(place / "inspection.json", {"partitions": partitions, "operators": operators, "tensors": tensors})

@@ -10,12 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from keras_effvit.models.macs import count_macs
 from keras_effvit.report import building
 from keras_effvit.report.building import build
 from keras_effvit.report.collect import collect
-from keras_effvit.report.records import Run
-from tests.lite.conftest import converted
-from tests.report.conftest import a_folder, a_run, write
+from keras_effvit.report.records import Run, Series
+from keras_effvit.report.rows import rows
+from tests.lite.conftest import converted, model_of
+from tests.report.conftest import a_folder, a_run, rounds, write
 from tests.report.test_page import check_alone
 
 NAMES = ("latency-x.json", "manifest.json", "inspection.json", "coverage.json", "accuracy.json", "model.tflite")
@@ -129,6 +131,17 @@ def test_no_damage_inside_brings_it_down(tmp_path, folder, data):
     place[key] = data.draw(json_values)
     path.write_text(json.dumps(content))
     check_alone(build(root, tmp_path / "out", look=False).read_text())
+
+
+def test_work_is_that_of_the_file_and_not_of_the_models_usual_size(tmp_path, small):
+    """Whoever measures may know the model's MACs at 224 x 224; this file takes 64 x 64."""
+    small.save(tmp_path / "b0.tflite")
+    series = Series(
+        "b0", small.manifest["sha256"], 1, 1, rounds(1.0), {"model": "efficientvit_b0", "macs": 100_233_216}
+    )
+    run = a_run(series=(series,))
+    (row,) = rows(run, artifacts=collect(tmp_path).artifacts)
+    assert row.number("macs") == pytest.approx(count_macs(model_of("efficientvit_b0", 64)), rel=0.01)
 
 
 def test_a_damaged_model_is_left_out_and_named(tmp_path):

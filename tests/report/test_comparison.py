@@ -41,10 +41,10 @@ def test_drift_eats_small_differences():
 
 
 def test_differences_in_how_it_was_measured_are_named():
-    before = run_of({"a": 10.0, "gone": 1.0}, settings={"warm_ups": 5, "seed": 0})
+    before = run_of({"a": 10.0, "gone": 1.0}, settings={"plan": {"warm_ups": 5, "runs": 50}, "seed": 0})
     after = run_of(
         {"a": 9.0, "new": 1.0},
-        settings={"warm_ups": 1, "seed": 3},
+        settings={"plan": {"warm_ups": 1, "runs": 50}, "seed": 3},
         engine="benchmark_model",
         device=Device("phone", "Pixel 9"),
         finished=None,

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 from keras_effvit.report.building import build
 from keras_effvit.report.collect import Artifact, Damaged, Placed
 from keras_effvit.report.page import Part, page
+from keras_effvit.report.profile import bars, outside_share
 from keras_effvit.report.records import Device, Operator, Round, Run, Series
 from keras_effvit.report.rows import rows
+from keras_effvit.report.strips import partition_strip
 from tests.report.conftest import a_folder, a_run
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
@@ -94,7 +97,7 @@ def test_nothing_that_files_say_becomes_markup(names):
     a, b, c, d, e, f, g, h, i, j, k, m = names
     turn = Round(0, (1.0, 2.0), 1.0, 1.0, 1, None, 30.0)
     facts = {"model": b, "precision": c, "macs": 5, "partitions": 2, "outside": 1}
-    series = Series(a, "0", 5, 1, (turn,), facts, (Operator(d, "builtin", 1, 5.0),))
+    series = Series(a, "0", 5, 1, (turn,), facts, (Operator(d, "builtin", 1, 5.0),), h)
     run = Run(Device(e, f, {g: [h, {i: j}], "soc": k}), m, {a: b}, (series,), (1.0, 2.0), (c,), d, None, e)
     artifacts = [
         Artifact(f, Path(a_path), "0", 5, {"model": g}, (Placed(h, i, None), Placed(j, k, 0))) for a_path in ("x", "y")
@@ -104,6 +107,29 @@ def test_nothing_that_files_say_becomes_markup(names):
     html = page([part, part], [*artifacts, waiting], [Damaged(c, d)], title=e)
     html.encode()
     check_alone(html)
+
+
+def test_bars_are_as_long_as_the_times_and_nothing_is_lost():
+    profile = [Operator(f"op{n}", "builtin" if n == 1 else "xnnpack", 1, 1000.0 / 2**n) for n in range(20)]
+    drawn = ET.fromstring(bars(profile))
+    widths = [float(box.get("width", 0)) for box in drawn.iter("rect")]
+    assert widths[:7] == pytest.approx([360 / 2**n for n in range(7)], rel=0.01)
+    assert [box.get("class") for box in drawn.iter("rect")][:3] == ["inside", "outside", "inside"]
+    shares = [float(text.split("·")[1].strip(" %")) for text in drawn.itertext() if " ms · " in text]
+    assert sum(shares) == pytest.approx(100, abs=0.5)
+    assert outside_share(profile) == pytest.approx(0.25, abs=0.001)
+    assert bars([]) == ""
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([None, 0, 1]), min_size=1, max_size=60))
+def test_the_strip_is_red_exactly_where_nothing_runs(places):
+    drawn = ET.fromstring(partition_strip([Placed("ADD", "x", place) for place in places]))
+    boxes = [(box.get("class"), float(box.get("x", 0)), float(box.get("width", 0))) for box in drawn.iter("rect")]
+    for number, place in enumerate(places):
+        middle = 360 * (number + 0.5) / len(places)
+        (colour,) = {name for name, left, width in boxes if left <= middle <= left + width}
+        assert (colour == "outside") == (place is None)
 
 
 def test_nothing_to_report_is_said(tmp_path):

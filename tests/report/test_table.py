@@ -1,6 +1,7 @@
 """The table in a terminal and in Markdown, and what stands beside it."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from keras_effvit.report import text
+from keras_effvit.report.headline import headline
 from keras_effvit.report.notices import notices
 from keras_effvit.report.records import Device
 from keras_effvit.report.rows import family_of, rows, split_name
@@ -83,6 +85,36 @@ def test_a_run_without_a_round_is_shown_as_one():
     run = a_run(models=("lvt",), count=0, finished=None, error="the cable was pulled")
     assert "cut short: the cable was pulled" in " ".join(printed(run).split())
     assert all(row.median is None for row in rows(run))
+
+
+def test_a_file_that_failed_says_why_and_half_turns_do_not_count():
+    run = a_run(models=("lvt",))
+    failed, whole = run.series
+    half = replace(whole.rounds[0], number=9, latencies_ms=(1e6,), cut_short=True)
+    series = (replace(failed, rounds=(), error="no kernel"), replace(whole, rounds=(*whole.rounds, half)))
+    run = replace(run, series=series)
+    shown = printed(run)
+    assert "failed" in shown
+    assert "lvt_float32 could not be measured: no kernel" in shown
+    assert known(rows(run)[1].median) == known(rows(a_run(models=("lvt",)))[1].median)
+
+
+def test_headlines_are_in_words():
+    facts = {
+        "soc": "Tensor G3",
+        "clusters": [{"cpus": [0, 1, 2, 3], "max_khz": 1_704_000}, {"cpus": [4], "max_khz": None}],
+        "battery": {"percent": 84, "celsius": 27.12, "charging": True},
+        "thermal_status": 0,
+        "temperatures": [{"name": "skin"}],
+    }
+    run = a_run(device=Device("phone", "Pixel", facts), settings={"rounds": 5, "plan": {"cpu_mask": "f0"}})
+    said = dict(headline(run))
+    assert said["cores"] == "4 at 1.70 GHz, 1"
+    assert said["battery"] == "84 %, 27.1 °C, charging"
+    assert (said["throttled"], said["CPU mask"], said["rounds"]) == ("no", "f0", "5")
+    assert said["when"] == "2026-02-03 10:22:31 UTC"
+    odd = {name: value for name in facts for value in ([1], {"cpus": 3}, "x", -1.5, True)}
+    assert headline(a_run(device=Device("phone", "Pixel", odd)))
 
 
 def test_notices_name_what_disturbs():
