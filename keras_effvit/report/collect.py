@@ -241,7 +241,7 @@ def _inspection(artifact: Artifact, content: Any) -> Artifact:
         costs = count_costs(content)
     except _DAMAGES:  # an operator nobody foresaw: where it runs is worth showing all the same
         return artifact
-    return _with(artifact, **{name: number(value) for name, value in costs.items()})
+    return _with(artifact, **{name: number(value) or None for name, value in costs.items()})
 
 
 def _coverage(artifact: Artifact, content: Any) -> Artifact:

@@ -5,8 +5,12 @@ from collections.abc import Iterator, Sequence
 
 Pair = tuple[float, float]
 Box = tuple[float, float, float, float]
-#: Pixels that a point takes, from its middle; and tries of everything, each knowing where the others went.
-POINT, TRIES = 9.0, 4
+#: Pixels that a point takes, from its middle, and those around it where a name would be taken for its own.
+POINT, NEAR = 9.0, 16.0
+#: Of everything, each knowing where the others went.
+TRIES = 4
+#: Steps of preference that a name goes to keep away from points of others.
+MISTAKEN = 14
 #: Distances from a point to the edge of its name, and directions: right, above, below and left come first.
 DISTANCES = (11.0, 20.0, 34.0, 52.0)
 DIRECTIONS = (0, 90, 270, 180, 45, 315, 135, 225, 22, 338, 158, 202)
@@ -27,7 +31,7 @@ def place(anchors: Sequence[Pair], sizes: Sequence[Pair], points: Sequence[Pair]
         >>> place([(100, 100)], [(40, 10)], [(100, 100)], (0, 0, 200, 200))
         [(131.0, 100.0)]
     """
-    obstacles = [(x - POINT, y - POINT, x + POINT, y + POINT) for x, y in points]
+    obstacles = [around(point, (2 * POINT, 2 * POINT)) for point in points]
     chosen: list[Pair | None] = [None] * len(anchors)
     for _ in range(TRIES):
         before = list(chosen)
@@ -37,9 +41,12 @@ def place(anchors: Sequence[Pair], sizes: Sequence[Pair], points: Sequence[Pair]
                 for other, middle in enumerate(chosen)
                 if middle is not None and other != index
             ]
+            foreign = [around(point, (2 * NEAR, 2 * NEAR)) for point in points if point != anchor]
             candidates = list(_candidates(anchor, size))
             costs = [
-                order + _cost(around(candidate, size), others, obstacles, frame)
+                order
+                + _cost(around(candidate, size), others, obstacles, frame)
+                + MISTAKEN * any(overlap(around(candidate, size), each) for each in foreign)
                 for order, candidate in enumerate(candidates)
             ]
             chosen[index] = candidates[costs.index(min(costs))]
