@@ -3,6 +3,9 @@
 import pytest
 
 from keras_effvit.device import errors
+from keras_effvit.device.adb import Adb
+from keras_effvit.device.phone import Phone
+from keras_effvit.device.shell import command
 from tests.device.conftest import raises, reach
 from tests.device.test_shell import UGLY
 
@@ -112,6 +115,31 @@ def test_the_cable_is_pulled_during_a_pull(both, large, tmp_path):
     both.device.wait(timeout=30)
     both.device.pull(f"{TMP}/a", tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == large.read_bytes()
+
+
+#: Loses most of a file and says that all went well, as the size alone tells.
+LIAR = """#!/bin/sh
+real={real}
+case "$3" in
+    push) head -c 1000 "$4" > "$0.part"; exec $real "$1" "$2" push "$0.part" "$5" ;;
+    pull) $real "$@"; head -c 1000 "$5" > "$0.part"; cp "$0.part" "$5" ;;
+    *) exec $real "$@" ;;
+esac
+"""
+
+
+def test_an_adb_that_lies(emulated, large, tmp_path):
+    program = tmp_path / "adb"
+    program.write_text(LIAR.format(real=command(emulated.adb.path)))
+    program.chmod(0o755)
+    lied_to = Phone(Adb(program, env=emulated.server.env), emulated.phone.serial)
+    with raises(errors.Disconnected, f"Expected {large.stat().st_size} bytes", "1000 bytes"):
+        lied_to.push(large, f"{TMP}/a")
+    assert f"{TMP}/a" not in emulated.phone.files()
+    emulated.device.push(large, f"{TMP}/a")
+    with raises(errors.Disconnected, f"Expected {large.stat().st_size} bytes", "Received: 1000"):
+        lied_to.pull(f"{TMP}/a", tmp_path / "back")
+    assert not (tmp_path / "back").exists()
 
 
 def test_a_phone_that_stops_taking(both, large):
