@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -96,9 +97,9 @@ def test_nothing_that_files_say_becomes_markup(names):
     series = Series(a, "0", 5, 1, (turn,), facts, (Operator(d, "builtin", 1, 5.0),))
     run = Run(Device(e, f, {g: [h, {i: j}], "soc": k}), m, {a: b}, (series,), (1.0, 2.0), (c,), d, None, e)
     artifacts = [
-        Artifact(f, a_path, "0", 5, {"model": g}, (Placed(h, i, None), Placed(j, k, 0))) for a_path in ("x", "y")
+        Artifact(f, Path(a_path), "0", 5, {"model": g}, (Placed(h, i, None), Placed(j, k, 0))) for a_path in ("x", "y")
     ]
-    waiting = Artifact(m, "z", "1", None, {"partitions": b})
+    waiting = Artifact(m, Path("z"), "1", None, {"partitions": b})
     part = Part(a, run, rows(run, artifacts=artifacts), None, ())
     html = page([part, part], [*artifacts, waiting], [Damaged(c, d)], title=e)
     html.encode()

@@ -87,6 +87,11 @@ def test_names_that_mean_something_to_matplotlib_are_only_text():
     pareto.png(a_plot(title=r"$\frac{1}$ \unknown 日本 $"))
 
 
+def corners(box):
+    left, bottom, right, top = box.extents
+    return left, bottom, right, top
+
+
 @pytest.mark.parametrize("size", [pareto.WIDE, pareto.NARROW])
 def test_names_cover_neither_each_other_nor_leave_the_plot(size):
     figure = a_plot(size)
@@ -94,12 +99,12 @@ def test_names_cover_neither_each_other_nor_leave_the_plot(size):
     figure.draw_without_rendering()
     names = [text for text in axes.texts if text.get_text() in {row.model for row in rows(a_run())}]
     assert len(names) == 10
-    boxes = [name.get_window_extent().extents for name in names]
+    boxes = [corners(name.get_window_extent()) for name in names]
     for one, other in itertools.combinations(boxes, 2):
-        assert overlap(tuple(one), tuple(other)) < 0.02 * (one[2] - one[0]) * (one[3] - one[1])
-    frame = axes.get_window_extent().extents
+        assert overlap(one, other) < 0.02 * (one[2] - one[0]) * (one[3] - one[1])
+    frame = corners(axes.get_window_extent())
     for box in boxes:
-        assert overlap(tuple(box), tuple(frame)) > 0.9 * (box[2] - box[0]) * (box[3] - box[1])
+        assert overlap(box, frame) > 0.9 * (box[2] - box[0]) * (box[3] - box[1])
 
 
 @settings(deadline=None)
