@@ -8,6 +8,7 @@ import hashlib
 import secrets
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from keras_effvit.device.adb import Phone
@@ -185,7 +186,9 @@ class PhoneRunner:
         return answers
 
     def _last_words(self) -> str:
-        return self._shell(f"cd {command(self.folder)} && tail -c {_TAIL} {self._run_folder}/stderr")
+        with suppress(DeviceError):  # the runner's own end says more than that the phone is gone by now
+            return self._shell(f"cd {command(self.folder)} && tail -c {_TAIL} {self._run_folder}/stderr")
+        return ""
 
     def _check_processor(self) -> None:
         machine = self._shell("uname -m").strip()
