@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -57,6 +58,7 @@ class PhoneBox(Phone):
         self._properties = {**names, "ro.product.model": model, **(properties or {})}
         self._banner = "".join(f"{key}={self._properties[key]};" for key in (*names, "ro.product.model"))
         self._cpu, self._data_size = cpu, data_size
+        self._asking = threading.Lock()
 
     def __enter__(self) -> Self:
         """Switches it on; adb can connect when this returns.
@@ -88,9 +90,11 @@ class PhoneBox(Phone):
             )
         try:
             self._answer()
-        except BaseException:
+        except cache.UnavailableError as error:
+            self._process.wait()
+            complaints = self.log().strip().splitlines()[-1:]
             self.__exit__()
-            raise
+            raise cache.UnavailableError(". ".join([str(error), *complaints])) from error
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -108,15 +112,17 @@ class PhoneBox(Phone):
     def ctl(self, action: str, *arguments: Any) -> Any:
         """Has an action done inside."""
         assert self._process.stdin
-        self._process.stdin.write(json.dumps([action, *arguments]) + "\n")
-        self._process.stdin.flush()
-        return self._answer()
+        with self._asking:  # a cable is pulled by a thread, while the test looks on
+            self._process.stdin.write(json.dumps([action, *arguments]) + "\n")
+            self._process.stdin.flush()
+            return self._answer()
 
     def _answer(self) -> Any:
         assert self._process.stdout
-        answer = json.loads(self._process.stdout.readline() or '{"error": "it is off"}')
+        line = self._process.stdout.readline()
+        answer = json.loads(line) if line else {"error": "it is off"}
         if "error" in answer:
-            raise cache.UnavailableError(f"the box does not do it: {answer['error']} {self.log()}".strip())
+            raise cache.UnavailableError(f"the box: {answer['error']}")
         return answer["answer"]
 
     def log(self) -> str:
