@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from keras_effvit.device.adb import Phone
+from keras_effvit.device.phone import Phone
 from keras_effvit.device.assets import assets
 from keras_effvit.device.downloads import Progress
 from keras_effvit.device.engine import Plan
