@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from keras_effvit.device.phone import Phone
 from keras_effvit.device.assets import assets
 from keras_effvit.device.downloads import Progress
 from keras_effvit.device.engine import Plan
 from keras_effvit.device.errors import DeviceError, FileMissing, NoSpace, RunFailed, WrongAbi
 from keras_effvit.device.events import Answers, arguments
 from keras_effvit.device.host import BINARIES
+from keras_effvit.device.phone import Phone
 from keras_effvit.device.shell import command
 from keras_effvit.report.records import Operator, Round
 
