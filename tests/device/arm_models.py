@@ -1,4 +1,4 @@
-"""Files of ours that come out the same on every machine, what runs them on ARM and here, and what ARM once answered.
+"""Files of ours that come out the same on every machine, and what ARM once answered.
 
 What a conversion measures on this machine, the ranges of activations, is part of the golden file: other processors add
 up in another order, and a range that differs in its last bit would make another file.
@@ -6,8 +6,6 @@ up in another order, and a range that differs in its last bit would make another
 
 import functools
 import hashlib
-import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +13,6 @@ import keras
 import numpy as np
 
 from keras_effvit import create_model
-from keras_effvit.device.assets import assets
-from keras_effvit.device.engine import Plan
-from keras_effvit.device.events import Answers, arguments
-from keras_effvit.device.host import BINARIES, HostRunner
 from keras_effvit.lite.calibration import Calibration
 from keras_effvit.lite.exporting import export_float, output_names
 from keras_effvit.lite.flatfile import pack, unpack
@@ -29,7 +23,6 @@ from keras_effvit.lite.quantization import quantize
 from keras_effvit.lite.recipe import load_recipe
 from tests.lite.conftest import alive
 from tests.parity import draw
-from tests.phones import arm
 
 DATA = Path(__file__).parents[1] / "data" / "arm"
 #: One of each family.
@@ -148,47 +141,3 @@ def fingerprint(content: bytes) -> str:
     for tensor in model.subgraphs[0].tensors:
         tensor.name = b""
     return hashlib.sha256(pack(model)).hexdigest()
-
-
-def on_arm(content: bytes, inputs: Sequence[np.ndarray], cpu: str = arm.CPU) -> list[bytes]:
-    """What a file answers on an emulated core, the runner and its libraries being those of a phone.
-
-    Args:
-        content: the file, with one input and one output.
-        inputs: for one inference each.
-        cpu: as the emulator calls it.
-
-    Raises:
-        DeviceError: if it does not run.
-        cache.UnavailableError: where there is no emulator.
-    """
-    plan = Plan(warm_ups=0, warm_up_seconds=0)
-    libraries, outputs = assets(), []
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "model.tflite").write_bytes(content)
-        for values in inputs:
-            (Path(folder) / "input_0.bin").write_bytes(values.tobytes())
-            command = [BINARIES / "runner-aarch64", f"--lib={libraries / 'libLiteRt.so'}"]
-            command += [f"--graph={folder}/model.tflite", f"--input_dir={folder}", f"--output_dir={folder}"]
-            done = arm.run_arm([*command, *arguments(plan, timed=False)], cpu, libraries=[libraries])
-            Answers.of(done.stdout.splitlines()).check(done.returncode, done.stderr)
-            outputs.append((Path(folder) / "output_0.bin").read_bytes())
-    return outputs
-
-
-def here(content: bytes, inputs: Sequence[np.ndarray]) -> list[bytes]:
-    """What the same runner answers on this machine.
-
-    Args:
-        content: the file, with one input and one output.
-        inputs: for one inference each.
-
-    Raises:
-        DeviceError: where the runner does not fit the machine.
-    """
-    with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
-        file.write(content)
-        file.flush()
-        engine = HostRunner()
-        engine.prepare({"model": Path(file.name)})
-        return [engine.outputs("model", [values.tobytes()])[0] for values in inputs]

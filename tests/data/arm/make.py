@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_effvit.lite.calibration import calibrate
 from keras_effvit.lite.comparison import file_outputs
-from tests.device import arm_models
+from tests.device import arm_models, places
 from tests.parity import draw
 
 CALIBRATION = 8
@@ -27,11 +27,15 @@ def make(name: str) -> arm_models.Golden:
     logits = file_outputs(content, images)[output]
     bounds = (float(logits.min()), float(logits.max()))
     int8 = arm_models.quantized(name, ranges, bounds)
-    asked = arm_models.images()
-    integers = [np.frombuffer(answer, np.int8) for answer in arm_models.on_arm(int8, asked)]
-    floats = [np.frombuffer(answer, np.float32) for answer in arm_models.on_arm(content, asked)]
-    sha256 = arm_models.fingerprint(int8)
-    return arm_models.Golden(ranges, bounds, sha256, np.stack(integers), np.stack(floats))
+    integers, floats = answers(int8, np.int8), answers(content, np.float32)
+    return arm_models.Golden(ranges, bounds, arm_models.fingerprint(int8), integers, floats)
+
+
+def answers(content: bytes, dtype: type) -> np.ndarray:
+    """A row for every image."""
+    return np.stack(
+        [np.frombuffer(places.on_arm(content, [image.tobytes()])[0], dtype) for image in arm_models.images()]
+    )
 
 
 for name in sys.argv[1:] or arm_models.NAMES:
