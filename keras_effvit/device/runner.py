@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from keras_effvit.device.assets import assets
+from keras_effvit.device.assets import assets, phone_litert_version
 from keras_effvit.device.downloads import Progress
 from keras_effvit.device.engine import Plan
 from keras_effvit.device.errors import DeviceError, FileMissing, NoSpace, RunFailed, WrongAbi
@@ -57,6 +57,11 @@ class PhoneRunner:
         self._libraries, self._progress = libraries, progress
         self._names: dict[str, str] = {}
         self._run_folder = f"runs/{secrets.token_hex(6)}"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What the record should say besides: which LiteRT the phone runs."""
+        return {"litert": phone_litert_version()}
 
     def prepare(self, files: Mapping[str, Path]) -> None:
         """Brings the runner and the files to the phone, as far as they are not there yet.
