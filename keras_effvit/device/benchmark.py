@@ -251,7 +251,9 @@ def _begin(
         for name, content in contents.items()
         for count in schedule.threads
     )
-    return Run(device, engine.name, schedule.settings(), series, started=_now())
+    # Some engines have to say more, such as which build of a program that has no version.
+    settings = {**schedule.settings(), **getattr(engine, "settings", {})}
+    return Run(device, engine.name, settings, series, started=_now())
 
 
 def _resumed(old: Run, fresh: Run, path: Path) -> Run:

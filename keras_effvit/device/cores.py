@@ -3,7 +3,7 @@
 import functools
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from keras_effvit.device import probe
@@ -96,8 +96,9 @@ def big_cores(properties: Properties) -> tuple[int, ...]:
         best = max(each.capacity or 0 for each in clusters)
         return _cpus(each for each in clusters if 2 * (each.capacity or 0) >= best)
     if known := chip(properties):
-        present = {cpu for each in clusters for cpu in each.cpus}
-        return tuple(cpu for cpu in known.big if cpu in present or not present)
+        present = {cpu for each in clusters for cpu in each.cpus} or set(known.big)
+        if present >= set(known.big):  # else it is another chip than it says, or a part of one
+            return known.big
     if _told(each.max_khz for each in clusters):
         speeds = {each.max_khz or 0 for each in clusters}
         return _cpus(each for each in clusters if len(speeds) == 1 or (each.max_khz or 0) > min(speeds))
@@ -115,12 +116,13 @@ def best_cores(properties: Properties) -> tuple[int, ...]:
         (7,)
     """
     big = big_cores(properties)
-    clusters = [each for each in properties.clusters if set(each.cpus) & set(big)]
+    clusters = [replace(each, cpus=tuple(cpu for cpu in each.cpus if cpu in big)) for each in properties.clusters]
+    clusters = [each for each in clusters if each.cpus]
     if _told(each.capacity for each in clusters):
         best = max((each.capacity or 0, each.max_khz or 0) for each in clusters)
         return _cpus(each for each in clusters if (each.capacity or 0, each.max_khz or 0) == best)
-    if known := chip(properties):
-        return tuple(cpu for cpu in known.clusters[-1][0] if cpu in big)
+    if (known := chip(properties)) and known.big == big:
+        return known.clusters[-1][0]
     if _told(each.max_khz for each in clusters):
         best = max(each.max_khz or 0 for each in clusters)
         return _cpus(each for each in clusters if each.max_khz == best)

@@ -8,15 +8,16 @@ import hashlib
 import secrets
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from keras_effvit.device.adb import Phone
-from keras_effvit.device.assets import assets
+from keras_effvit.device.assets import assets, phone_litert_version
 from keras_effvit.device.downloads import Progress
 from keras_effvit.device.engine import Plan
 from keras_effvit.device.errors import DeviceError, FileMissing, NoSpace, RunFailed, WrongAbi
 from keras_effvit.device.events import Answers, arguments
 from keras_effvit.device.host import BINARIES
+from keras_effvit.device.phone import Phone
 from keras_effvit.device.shell import command
 from keras_effvit.report.records import Operator, Round
 
@@ -56,6 +57,11 @@ class PhoneRunner:
         self._libraries, self._progress = libraries, progress
         self._names: dict[str, str] = {}
         self._run_folder = f"runs/{secrets.token_hex(6)}"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What the record should say besides: which LiteRT the phone runs."""
+        return {"litert": phone_litert_version()}
 
     def prepare(self, files: Mapping[str, Path]) -> None:
         """Brings the runner and the files to the phone, as far as they are not there yet.
@@ -185,7 +191,9 @@ class PhoneRunner:
         return answers
 
     def _last_words(self) -> str:
-        return self._shell(f"cd {command(self.folder)} && tail -c {_TAIL} {self._run_folder}/stderr")
+        with suppress(DeviceError):  # the runner's own end says more than that the phone is gone by now
+            return self._shell(f"cd {command(self.folder)} && tail -c {_TAIL} {self._run_folder}/stderr")
+        return ""
 
     def _check_processor(self) -> None:
         machine = self._shell("uname -m").strip()

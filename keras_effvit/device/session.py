@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from keras_effvit.device.benchmark import Progress, Schedule, benchmark
+from keras_effvit.device.benchmark_model import PhoneBenchmarkModel
 from keras_effvit.device.cores import big_cores, mask
 from keras_effvit.device.engine import Engine
 from keras_effvit.device.errors import Unfit
@@ -181,8 +182,6 @@ def _phone_engine(phone: Phone, conduct: Conduct) -> Engine:
             "Expected the file of the official tool with engine='benchmark_model'. Received: none; give `binary`, "
             "or set KERAS_EFFVIT_BENCHMARK_MODEL"
         )
-    from keras_effvit.device.benchmark_model import PhoneBenchmarkModel
-
     return PhoneBenchmarkModel(phone, conduct.binary)
 
 

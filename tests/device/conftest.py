@@ -94,6 +94,12 @@ def server(started: AdbServer) -> Iterator[AdbServer]:
 
 
 @pytest.fixture
+def emulated(adb_server: AdbServer, emulated_phone: Emulator) -> Both:
+    """An emulated phone: quick, and as good for what is not about adb."""
+    return reach(adb_server, emulated_phone)
+
+
+@pytest.fixture
 def both(server: AdbServer, request: pytest.FixtureRequest) -> Iterator[Both]:
     """A phone: in a box for the one adb, emulated for the other."""
     google = server.path == google_adb()

@@ -4,6 +4,7 @@ import functools
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ def _with_signature_reversed(content):
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content))
-    [signature] = model.signatureDefs
+    signature: Any = (model.signatureDefs or [])[0]
     signature.inputs.reverse()
     signature.outputs.reverse()
     builder = flatbuffers.Builder(len(content))

@@ -122,6 +122,17 @@ def test_a_mute_server_does_not_hang(server, mute):
     assert time.monotonic() - began < 8
 
 
+def test_a_server_is_started_when_there_is_none_and_left_running(server, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    adb = Adb(server.path, env=server.env | {"ADB_SERVER_SOCKET": f"tcp:localhost:{port}", "HOME": str(tmp_path)})
+    try:
+        assert adb.devices(timeout=30) == ()
+        socket.create_connection(("127.0.0.1", port), 5).close()
+    finally:
+        adb.run("kill-server", timeout=20, doing="the server of this test to end")
+
+
 def test_the_server_goes_on_and_the_environment_is_left_alone(both):
     before = dict(os.environ)
     with pytest.raises(errors.TimedOut):

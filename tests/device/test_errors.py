@@ -80,6 +80,7 @@ PRINTED = [
 @pytest.mark.parametrize(("kind", "code", "stdout", "stderr"), PRINTED)
 def test_what_adb_prints_has_a_type(kind, code, stdout, stderr):
     error = from_adb(code, stdout, stderr, doing="the test to pass")
+    assert error is not None
     assert type(error) is kind
     assert error.message.startswith("Expected the test to pass. Received: ")
     assert error.message.endswith(".")
@@ -118,6 +119,7 @@ def test_names_of_files_are_nobodys_opinion(name):
 )
 def test_how_a_program_ended_has_a_type(kind, code, stderr):
     error = from_shell(code, "what came before", stderr, doing="the runner to measure")
+    assert error is not None
     assert type(error) is kind
     assert error.message.startswith("Expected the runner to measure. Received: ")
     assert stderr.strip() in error.message

@@ -87,16 +87,19 @@ def phone(bench):
     return bench[1]
 
 
-@pytest.fixture
-def engine(bench, libraries, files):
-    server, phone = bench
-    server.attach(phone)
-    engine = engine_on(server, phone, libraries)
+@pytest.fixture(scope="module")
+def deployed(bench, libraries, files):
+    engine = engine_on(bench[0], bench[1], libraries)
     engine.prepare(files)
-    yield engine
+    return engine
+
+
+@pytest.fixture
+def engine(bench, phone, deployed):
+    yield deployed
     phone.plug()
-    server.attach(phone)
-    engine.close()
+    bench[0].attach(phone)
+    deployed.close()
     assert runners(phone) == []
     assert [path for path in phone.files("/data/local/tmp") if "/runs/" in path] == []
 
@@ -150,7 +153,7 @@ def test_outputs_are_nearly_those_of_this_machine(engine, files, precision):
     [expected] = interpreted(files[precision], [image])
     output, expected = (np.frombuffer(each, np.float32) for each in (output, expected))
     step = np.diff(np.unique(expected)).min() if precision == "int8" else 0
-    np.testing.assert_allclose(output, expected, atol=1.001 * step + 1e-4 * np.ptp(expected))
+    np.testing.assert_allclose(output, expected, atol=float(1.001 * step + 1e-4 * np.ptp(expected)))
 
 
 def test_a_profile(engine):
@@ -164,6 +167,7 @@ def test_a_second_deployment_copies_nothing(engine, bench, libraries, files):
     again.prepare(files)
     assert again.pushed == ()
     assert again.measure("int8", QUICK, 0)
+    again.close()
 
 
 def test_only_what_changed_is_copied(engine, phone, files, tmp_path):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from keras_effvit.device import errors
 from keras_effvit.device.shell import Shell, command
-from tests.device.conftest import eventually, nothing_left, raises, reach
+from tests.device.conftest import nothing_left, raises, reach
 from tests.phones import fixtures
 from tests.phones.emulator import Emulator
 

@@ -29,14 +29,15 @@ def install() -> str | None:
 
 def main() -> None:
     """Installs, fetches, boots once."""
-    reason = install()
-    if reason:
+    cache.forget_failures()
+    if reason := install():
         print(f"adb and qemu: {reason}")
     try:
         print(f"ARM programs: {arm.arm_root()}")
-    except cache.UnavailableError as reason:
-        print(f"ARM programs: not here: {reason}")
-    print(f"Phones: {'in a box' if box.unsupported() is None else f'emulated, because {box.unsupported()}'}")
+    except cache.UnavailableError as error:
+        print(f"ARM programs: not here: {error}")
+    reason = box.unsupported()
+    print("Phones: in a box" if reason is None else f"Phones: emulated, because {reason}")
 
 
 if __name__ == "__main__":

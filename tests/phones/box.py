@@ -90,9 +90,11 @@ class PhoneBox(Phone):
             )
         try:
             self._answer()
-        except BaseException:
+        except cache.UnavailableError as error:
+            self._process.wait()
+            complaints = self.log().strip().splitlines()[-1:]
             self.__exit__()
-            raise
+            raise cache.UnavailableError(". ".join([str(error), *complaints])) from error
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -117,9 +119,10 @@ class PhoneBox(Phone):
 
     def _answer(self) -> Any:
         assert self._process.stdout
-        answer = json.loads(self._process.stdout.readline() or '{"error": "it is off"}')
+        line = self._process.stdout.readline()
+        answer = json.loads(line) if line else {"error": "it is off"}
         if "error" in answer:
-            raise cache.UnavailableError(f"the box does not do it: {answer['error']} {self.log()}".strip())
+            raise cache.UnavailableError(f"the box: {answer['error']}")
         return answer["answer"]
 
     def log(self) -> str:

@@ -44,6 +44,12 @@ def register(emulator: str) -> None:
     (registry / "register").write_bytes(b":arm:M::" + MAGIC + b":" + MASK + b":" + emulator.encode() + b":FP")
 
 
+def registered(root: Path) -> bool:
+    """Whether the whole machine runs ARM programs, also where its emulator is out of sight."""
+    command = ["/usr/bin/unshare", "-R", root, "/system/bin/mksh", "-c", "true"]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
+
+
 def furnish(root: Path, settings: dict[str, Any]) -> None:
     """Makes a read-only image the file system of one phone."""
     mount(root, root, flags=BIND)
@@ -97,7 +103,11 @@ def loopback_up() -> None:
 def boot(settings: dict[str, Any]) -> Controls:
     root = Path(settings["root"])
     loopback_up()
-    register(settings["emulator"])
+    try:
+        register(settings["emulator"])
+    except OSError as error:
+        if not registered(root):
+            raise OSError(f"{error}. That takes Linux 6.7, or ARM programs registered for the whole machine") from error
     furnish(root, settings)
     process = daemon(root, settings["cpu"], settings["log"])
     answering(process)
