@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup --durations=15
 export TF_CPP_MIN_LOG_LEVEL := 2
 
-.PHONY: demo test test-slow lint format bench runner clean
+.PHONY: demo test test-slow phone lint format bench runner clean
 
 # At level 3 TensorFlow keeps quiet about the graphics card a machine does not have.
 demo: export TF_CPP_MIN_LOG_LEVEL := 3
@@ -22,6 +22,10 @@ test: $(VENV)/.installed
 
 test-slow: $(VENV)/.installed
 	$(PYTEST) -m slow $(PYTEST_ARGS)
+
+# What tests with phones need: adb and qemu (as root), Debian's packages for a phone in a box.
+phone: $(VENV)/.installed
+	$(BIN)/python -m tests.phones
 
 lint: $(VENV)/.linters
 	$(BIN)/ruff check .
@@ -52,4 +56,4 @@ $(VENV)/.linters: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .cache .pytest_cache .ruff_cache .hypothesis

@@ -5,6 +5,8 @@ import gc
 import keras
 import pytest
 
+pytest_plugins = ["tests.phones.fixtures"]
+
 
 @pytest.fixture(autouse=True, scope="module")
 def clean_slate():

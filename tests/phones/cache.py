@@ -23,10 +23,20 @@ class UnavailableError(RuntimeError):
 @contextlib.contextmanager
 def locked(name: str) -> Iterator[None]:
     """One process at a time."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with open(FOLDER / f"{name}.lock", "w") as lock:
+    try:
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        lock = open(FOLDER / f"{name}.lock", "w")  # noqa: SIM115
+    except OSError as error:
+        raise UnavailableError(f"the cache cannot be written: {error}") from error
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def forget_failures() -> None:
+    """Tries anew what failed: something may have been done about it."""
+    for each in FOLDER.glob("*.failed"):
+        each.unlink(missing_ok=True)
 
 
 def made(name: str, recipe: str, make: Callable[[Path], None]) -> Path:

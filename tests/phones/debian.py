@@ -68,7 +68,7 @@ def _unpack(packages: tuple[str, ...], folder: Path) -> None:
             done = subprocess.run(
                 ["apt-get", "-qq", *command], cwd=downloads, env=environment, capture_output=True, text=True
             )
-            if done.returncode or (command == ["update"] and "E:" in done.stderr):
+            if done.returncode:
                 last = [line for line in done.stderr.splitlines() if line.startswith("E:")] or [done.stderr.strip()]
                 raise cache.UnavailableError(f"packages could not be fetched from {MIRROR}: {last[0]}")
         for package in sorted(downloads.glob("*.deb")):
@@ -89,6 +89,7 @@ def _configuration(root: Path) -> Path:
         "Dir::Cache": root / "cache",
         "APT::Architecture": "amd64",
         "APT::Sandbox::User": "root",
+        "APT::Update::Error-Mode": "any",  # else a mirror that nobody reaches is a warning
         "Acquire::Languages": "none",
         "Acquire::Retries": 2,
         "Acquire::http::Timeout": 20,

@@ -17,7 +17,7 @@ from tests.phones import fittings, services
 from tests.phones.controls import Controls
 from tests.phones.link import Link
 from tests.phones.phone import Phone
-from tests.phones.protocol import PUBLIC_KEY, SIGNATURE, Connection, Stream
+from tests.phones.protocol import FEATURES, PUBLIC_KEY, SIGNATURE, Connection, Stream
 
 #: Absolute paths of a phone in a command, and not behind another path or name.
 PHONE_PATHS = re.compile(r"(?<![\w./-])/(?=(?:data|sdcard|sys|system|dev/phone)(?![\w.-]))")
@@ -32,6 +32,7 @@ class Emulator(Phone):
         properties: of `getprop`, where they are not those of `system/properties`.
         authorization: "open" lets everyone in; "trusted" those with any key; "asks" until `allow` is called, as if
             someone tapped on "Allow"; "never".
+        old: Android 6, whose shell tells no exit code and has one output.
     """
 
     kind = "emulator"
@@ -44,10 +45,12 @@ class Emulator(Phone):
         *,
         properties: Mapping[str, str] | None = None,
         authorization: Literal["open", "trusted", "asks", "never"] = "open",
+        old: bool = False,
     ):
         names = {f"ro.product.{each}": name for each in ("name", "device")}
         self._properties = {**names, "ro.product.model": model, **(properties or {})}
         self._authorization = authorization
+        self.features = "" if old else FEATURES
         self._left: int | None = None
         #: Every service that was asked for, such as "shell,v2,raw:true".
         self.services: list[str] = []

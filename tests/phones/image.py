@@ -1,14 +1,15 @@
 """The read-only root of a phone: Android's shell and tools for ARM, fake services, and adbd."""
 
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
 from tests.phones import cache, debian, fittings
 
 TOOLS = """cat ls cp mv rm mkdir rmdir chmod chown id uname df du md5sum sha1sum sha256sum date sleep head tail wc grep
-    sed sort uniq cut stat touch ps pidof taskset nproc env dd find xargs tar gzip uptime which mount getconf nice readlink
-    realpath basename dirname sync cmp mktemp timeout free seq tee od"""
+    sed sort uniq cut stat touch ps pidof taskset nproc env dd find xargs tar gzip uptime which mount getconf nice
+    readlink realpath basename dirname sync cmp mktemp timeout free seq tee od"""
 FOLDERS = ("system/bin", "system/emul", "data", "sdcard", "proc", "sys", "dev", "etc", ".adbd")
 #: What a program needs to run at all; it is where only the phone's own programs look.
 LOADER = "ld-linux-aarch64.so.1"
@@ -51,10 +52,29 @@ def _programs(root: Path, phone: Path) -> None:
     for name in LIBRARIES:
         found = next(path for folder in libraries for path in folder.rglob(f"aarch64-linux-gnu/{name}"))
         shutil.copy(found.resolve(), root / "system/emul" / name)
+    (root / "lib").mkdir()
+    (root / "lib" / LOADER).write_bytes(no_loader())
     # A phone has no glibc. Whoever pushes a program that is linked to it must find as little of it here.
     patch = [_program(phone, "ld-linux-x86-64.so.2"), "--library-path", _libraries(phone), _program(phone, "patchelf")]
     hidden = ["--set-interpreter", f"/system/emul/{LOADER}", "--set-rpath", "/system/emul", binaries / "toybox"]
     subprocess.run([*patch, *hidden], check=True)
+
+
+def no_loader() -> bytes:
+    """An ARM program that says what a phone's shell says of a program whose loader is not there.
+
+    On a phone it is the kernel that does not find the loader. Here it would be the emulator, in other words and with
+    another exit code.
+    """
+    message = b"sh: inaccessible or not found\n"
+    code = [0xD2800000 | 2 << 5, 0x10000000 | 28 // 4 << 5 | 1, 0xD2800002 | len(message) << 5]  # x0, x1, x2 of write
+    code += [0xD2800008 | 64 << 5, 0xD4000001]
+    code += [0xD2800000 | 127 << 5, 0xD2800008 | 93 << 5, 0xD4000001]  # exit
+    body = struct.pack("<8I", *code) + message
+    size = 64 + 56 + len(body)
+    identity = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    header = identity + struct.pack("<HHIQQQIHHHHHH", 3, 183, 1, 64 + 56, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    return header + struct.pack("<IIQQQQQQ", 1, 5, 0, 0, 0, size, size, 0x1000) + body
 
 
 def _daemon(folder: Path, packages: Path) -> None:

@@ -37,11 +37,17 @@ def mount(source: str | Path, target: Path, kind: str = "none", flags: int = 0, 
 
 
 def register(emulator: str) -> None:
-    """Has the emulator run ARM programs, here and nowhere else: since Linux 6.7 a user namespace has its own registry."""
+    """Has the emulator run ARM programs, and here only: since Linux 6.7 a user namespace has its own registry."""
     registry = Path("/proc/sys/fs/binfmt_misc")
     mount("binfmt_misc", registry, "binfmt_misc")
     # F opens the emulator now, for it is not in the phone's root; P hands it the program's own name.
     (registry / "register").write_bytes(b":arm:M::" + MAGIC + b":" + MASK + b":" + emulator.encode() + b":FP")
+
+
+def registered(root: Path) -> bool:
+    """Whether the whole machine runs ARM programs, also where its emulator is out of sight."""
+    command = ["/usr/bin/unshare", "-R", root, "/system/bin/mksh", "-c", "true"]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
 
 
 def furnish(root: Path, settings: dict[str, Any]) -> None:
@@ -97,7 +103,11 @@ def loopback_up() -> None:
 def boot(settings: dict[str, Any]) -> Controls:
     root = Path(settings["root"])
     loopback_up()
-    register(settings["emulator"])
+    try:
+        register(settings["emulator"])
+    except OSError as error:
+        if not registered(root):
+            raise OSError(f"{error}. That takes Linux 6.7, or ARM programs registered for the whole machine") from error
     furnish(root, settings)
     process = daemon(root, settings["cpu"], settings["log"])
     answering(process)

@@ -29,6 +29,8 @@ FEATURES = "shell_v2,cmd,stat_v2,ls_v2,fixed_push_mkdir,fixed_push_symlink_times
 class Peer(Protocol):
     """What a connection asks its device for."""
 
+    features: str
+
     def banner(self) -> str: ...
 
     def trusts(self, kind: int) -> bool: ...
@@ -127,7 +129,7 @@ class Connection:
     def admit(self) -> None:
         """Greets: the device is online for this server."""
         self._online = True
-        self.send("CNXN", VERSION, LONGEST, f"device::{self._peer.banner()}features={FEATURES}".encode())
+        self.send("CNXN", VERSION, LONGEST, f"device::{self._peer.banner()}features={self._peer.features}".encode())
 
     def _run(self) -> None:
         with contextlib.suppress(EOFError, OSError):

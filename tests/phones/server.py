@@ -107,8 +107,9 @@ class AdbServer:
             self.port = free.getsockname()[1]
         self.env["ADB_SERVER_SOCKET"] = f"tcp:localhost:{self.port}"
         with open(Path(self._home.name, "log"), "ab") as log:
-            # In the foreground, so that it is our child and can be ended by its number.
-            command = [self.path, "-L", self.env["ADB_SERVER_SOCKET"], "server", "nodaemon"]
+            # In the foreground, so that it is our child and can be ended by its number; and by the kernel, if we are.
+            bound = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+            command = [*bound, self.path, "-L", self.env["ADB_SERVER_SOCKET"], "server", "nodaemon"]
             self._process = subprocess.Popen(command, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def _answers(self) -> bool:

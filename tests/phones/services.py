@@ -75,7 +75,19 @@ def _feed(stream: Stream, process: subprocess.Popen, framed: bool) -> None:
     with contextlib.suppress(OSError):
         process.stdin.close()
     if process.poll() is None:
-        process.send_signal(signal.SIGHUP)  # as adbd: the shell alone, and not what it started
+        _hang_up(process)
+
+
+def _hang_up(process: subprocess.Popen) -> None:
+    """As on a phone: adbd's signal goes to the shell, and one that dies of it takes along what it is waiting for."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    waited_for = children.read_text().split() if children.exists() else []
+    process.send_signal(signal.SIGHUP)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        if process.wait(1) == -signal.SIGHUP:
+            for number in map(int, waited_for):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGHUP)
 
 
 class Sync:
