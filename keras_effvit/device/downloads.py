@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from typing import IO
 
 from keras_effvit.atomic import replacing
 from keras_effvit.device.errors import AssetsMissing
@@ -158,7 +159,7 @@ def _addresses(package: Package) -> Iterator[str]:
 
 def _link(page: str, name: str) -> str:
     """The link to a file in a package index's list."""
-    with urllib.request.urlopen(page, timeout=_SECONDS) as answer:
+    with _open(page) as answer:
         text = answer.read(1 << 24).decode("utf-8", "replace")
     found = re.search(rf'href="([^"#]*{re.escape(name)})[#"]', text)
     if found is None:
@@ -168,7 +169,7 @@ def _link(page: str, name: str) -> str:
 
 def _fetch(url: str, package: Package, progress: Progress | None) -> bytes:
     content = bytearray()
-    with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
+    with _open(url) as answer:
         while chunk := answer.read(_CHUNK):
             content += chunk
             if len(content) > package.bytes:
@@ -178,3 +179,8 @@ def _fetch(url: str, package: Package, progress: Progress | None) -> bytes:
     if hashlib.sha256(content).hexdigest() != package.sha256:
         raise ValueError(f"{len(content)} bytes with another SHA-256 than expected")
     return bytes(content)
+
+
+def _open(url: str) -> IO[bytes]:
+    # Not `urlopen`: it looks for proxies when it is first called in a process, and never again.
+    return urllib.request.build_opener().open(url, timeout=_SECONDS)

@@ -155,6 +155,12 @@ class Killed(DeviceError):
     advice = "Close other apps and try a smaller model: phones kill what needs too much memory."
 
 
+class NotRestored(DeviceError):
+    """Settings of the phone are not as they were."""
+
+    advice = "Restore them by hand."
+
+
 _WRITABLE = "Use a folder that the shell may write to, such as /data/local/tmp."
 _SERVER = (
     "Something keeps adb's server from starting, such as another program on its port (5037): stop that, or set "
@@ -199,7 +205,7 @@ def from_adb(returncode: int, stdout: str, stderr: str, *, doing: str = "`adb` t
     said = f"{stderr}\n{stdout}".strip()
     # Files' names are the user's: what they hold is not adb's opinion. A reason follows the last of them.
     reason = re.sub(r"'.*': ", "'...': ", said, flags=re.DOTALL)
-    message = f"Expected {doing}. Received: {_short(said) or f'nothing, and exit code {returncode}'}"
+    message = f"Expected {doing}. Received: {_sentence(said) or f'no reason, and exit code {returncode}'}."
     for pattern, kind, fix in _CAUSES:
         if re.search(pattern, reason, re.IGNORECASE):
             return kind(message, fix, stdout)
@@ -208,20 +214,22 @@ def from_adb(returncode: int, stdout: str, stderr: str, *, doing: str = "`adb` t
     return (AdbFailed if explained else Disconnected)(message, partial=stdout)
 
 
-def from_shell(returncode: int, stdout: str, stderr: str, program: str = "the command") -> DeviceError | None:
+def from_shell(
+    returncode: int, stdout: str, stderr: str, *, doing: str = "the command to succeed"
+) -> DeviceError | None:
     """The error that a program's end on the device amounts to.
 
     Args:
         returncode: as the device's shell reports it: 126 and up are the shell's own, 128 + n is signal n.
         stdout: of the program.
         stderr: of the program.
-        program: what to call it in the message.
+        doing: what was expected, to begin the message with.
 
     Returns:
         The error, or `None` for a code of 0.
 
     Example:
-        >>> from_shell(126, "", "sh: /sdcard/x: can't execute: Permission denied", "the runner")
+        >>> from_shell(126, "", "sh: /sdcard/x: can't execute: Permission denied")
         NotExecutable(...)
     """
     if returncode == 0:
@@ -243,7 +251,7 @@ def from_shell(returncode: int, stdout: str, stderr: str, program: str = "the co
     elif returncode > 128:
         kind = Killed
     end = f"signal {_signal(returncode - 128)}" if returncode > 128 else f"exit code {returncode}"
-    return kind(f"Expected {program} to succeed. Received: {end}{f', and {said!r}' if said else ''}.", partial=stdout)
+    return kind(f"Expected {doing}. Received: {end}{f', and {said!r}' if said else ''}.", partial=stdout)
 
 
 def from_state(serial: str, state: str) -> DeviceError | None:
@@ -277,6 +285,13 @@ def _signal(number: int) -> str:
     known = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV", 14: "SIGALRM"}
     known |= {13: "SIGPIPE", 15: "SIGTERM", 31: "SIGSYS", int(signal.SIGINT): "SIGINT"}
     return known.get(number, str(number))
+
+
+def _sentence(said: str) -> str:
+    """What adb printed, once, without how far it had got."""
+    progress = re.compile(r"\[ *\d+%\]|.*\b(pushed|pulled)(, \d+ skipped)?\.")
+    lines = dict.fromkeys(line.strip() for line in said.splitlines() if not progress.match(line))
+    return _short(" ".join(lines)).strip().rstrip(".")
 
 
 def _short(text: str, most: int = 600) -> str:

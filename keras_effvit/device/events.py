@@ -28,13 +28,11 @@ class Tensor:
 
     Args:
         name: in the file.
-        position: in the file's order, from 0.
         bytes: of its content.
         shape: of its content.
     """
 
     name: str
-    position: int
     bytes: int
     shape: tuple[int, ...]
 
@@ -137,7 +135,7 @@ class Answers:
             kind = NoSpace if status == _NO_SPACE and stage in ("output", "input") else RunFailed
             said = f"Expected the runner to succeed. Received, at its stage {stage!r}: {message} (status {status})"
             return kind(f"{said}{_reasons(stderr)}.", _FIXES.get(stage))
-        error = from_shell(returncode, "", _reasons(stderr).strip(": "), "the runner")
+        error = from_shell(returncode, "", _reasons(stderr).strip(": "), doing="the runner to succeed")
         if isinstance(error, Killed) and self.load_ms is None:
             error.fix = "It ended while it opened the file: convert the model again if the file is damaged."
         if error is None and self.nonsense is not None:
@@ -208,15 +206,13 @@ def _tensor(facts: Any) -> Tensor:
     shape = tuple(_list(facts, "shape"))
     if not all(type(each) is int for each in shape):
         raise TypeError("shape")
-    return Tensor(_text(facts, "name"), _whole(facts, "position"), _whole(facts, "bytes"), shape)
+    return Tensor(_text(facts, "name"), _whole(facts, "bytes"), shape)
 
 
 def _model(answers: Answers, facts: Any) -> None:
     load_ms = _number(facts["load_ms"]) + _number(facts["compile_ms"])
     inputs, outputs = ([_tensor(each) for each in _list(facts, key)] for key in ("inputs", "outputs"))
-    answers.inputs = tuple(sorted(inputs, key=lambda tensor: tensor.position))
-    answers.outputs = tuple(sorted(outputs, key=lambda tensor: tensor.position))
-    answers.load_ms = load_ms
+    answers.inputs, answers.outputs, answers.load_ms = tuple(inputs), tuple(outputs), load_ms
 
 
 def _warmup(answers: Answers, facts: Any) -> None:

@@ -115,11 +115,10 @@ def _tensors(details: Any) -> list[dict[str, Any]]:
     return [
         {
             "name": detail["name"],
-            "position": position,
             "bytes": int(np.prod(detail["shape"])) * np.dtype(detail["dtype"]).itemsize,
             "shape": [int(size) for size in detail["shape"]],
         }
-        for position, detail in enumerate(details)
+        for detail in details
     ]
 
 

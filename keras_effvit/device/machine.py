@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from keras_effvit.device.hygiene import Finding
 from keras_effvit.report.records import Device
 
 #: Of the processor's abilities, those that XNNPACK chooses its kernels by.
@@ -117,8 +118,22 @@ def occupied(before: str, after: str) -> tuple[float, float] | None:
     return cores * (1 - idle / whole), passed["steal"] / whole
 
 
-def concerns(busy: float, stolen: float, facts: Mapping[str, Any]) -> tuple[str, ...]:
-    """What may disturb a measurement, in words.
+def host_findings(device: Device, *, seconds: float = 0.5) -> tuple[Finding, ...]:
+    """What may disturb a measurement on this machine.
+
+    Args:
+        device: from `host_device`.
+        seconds: to look at what else runs.
+
+    Example:
+        >>> [finding.text for finding in host_findings(host_device())]
+        ['Other programs keep 0.8 of 2 processors busy.']
+    """
+    return concerns(*occupation(seconds), device.facts)
+
+
+def concerns(busy: float, stolen: float, facts: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """The same from measured shares.
 
     Args:
         busy: processors, from `occupation`.
@@ -127,11 +142,14 @@ def concerns(busy: float, stolen: float, facts: Mapping[str, Any]) -> tuple[str,
     """
     found = []
     if busy > MOST_BUSY:
-        found.append(f"Other programs keep {busy:.1f} of {facts['cores']} processors busy: end them, or wait.")
+        text = f"Other programs keep {busy:.1f} of {facts['cores']} processors busy."
+        found.append(Finding("warn", text, "End them, or wait until they are done."))
     if stolen > MOST_STOLEN:
-        found.append(f"Other virtual machines took {stolen:.0%} of the time: measure where nobody else does.")
+        text = f"Other virtual machines took {stolen:.0%} of the time."
+        found.append(Finding("warn", text, "Measure on a machine of your own."))
+    # Intel's own driver calls its normal way of working so.
     if facts.get("governor") == "powersave" and not Path("/sys/devices/system/cpu/intel_pstate").exists():
-        found.append("The processor's governor is powersave: choose performance to measure at full speed.")
+        found.append(Finding("warn", "The processor's governor is powersave.", "Choose the governor performance."))
     return tuple(found)
 
 

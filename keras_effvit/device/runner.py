@@ -8,15 +8,16 @@ import hashlib
 import secrets
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from keras_effvit.device.adb import Phone
 from keras_effvit.device.assets import assets
 from keras_effvit.device.downloads import Progress
 from keras_effvit.device.engine import Plan
 from keras_effvit.device.errors import DeviceError, FileMissing, NoSpace, RunFailed, WrongAbi
 from keras_effvit.device.events import Answers, arguments
 from keras_effvit.device.host import BINARIES
+from keras_effvit.device.phone import Phone
 from keras_effvit.device.shell import command
 from keras_effvit.report.records import Operator, Round
 
@@ -137,7 +138,7 @@ class PhoneRunner:
                 answers = self._run(file, [*arguments(plan, timed=False), *words], plan)
                 if len(inputs) != len(answers.inputs):
                     raise RunFailed(f"Expected {len(answers.inputs)} inputs. Received: {len(inputs)}.")
-                names = [f"output_{output.position}.bin" for output in answers.outputs]
+                names = [f"output_{position}.bin" for position in range(len(answers.outputs))]
                 for name in names:
                     self.phone.pull(f"{there}/{name}", Path(local) / name)
             finally:
@@ -185,7 +186,9 @@ class PhoneRunner:
         return answers
 
     def _last_words(self) -> str:
-        return self._shell(f"cd {command(self.folder)} && tail -c {_TAIL} {self._run_folder}/stderr")
+        with suppress(DeviceError):  # the runner's own end says more than that the phone is gone by now
+            return self._shell(f"cd {command(self.folder)} && tail -c {_TAIL} {self._run_folder}/stderr")
+        return ""
 
     def _check_processor(self) -> None:
         machine = self._shell("uname -m").strip()

@@ -52,16 +52,16 @@ class Shell:
     stderr: str
     returncode: int
 
-    def check(self, program: str = "the command") -> "Shell":
+    def check(self, doing: str = "the command to succeed") -> "Shell":
         """Itself, if the command went well.
 
         Args:
-            program: what to call it in the error's message.
+            doing: what was expected, to begin an error's message with.
 
         Raises:
             DeviceError: of the type that fits, otherwise.
         """
-        if error := from_shell(self.returncode, self.stdout, self.stderr, program):
+        if error := from_shell(self.returncode, self.stdout, self.stderr, doing=doing):
             raise error
         return self
 
@@ -173,7 +173,7 @@ class Stream(Iterator[str]):
             doing = "a command to run on the phone"
             return from_adb(code or 1, "", said, doing=doing) or Disconnected(f"Expected {doing}.")
         if 128 < code < 128 + 32:
-            error = from_shell(code, self.stdout, said, "the phone's shell")
+            error = from_shell(code, self.stdout, said, doing="the phone's shell to go on")
             return Killed(error.message, partial=self.stdout) if error else Killed("The phone's shell was killed.")
         received = f"{len(self._received)} bytes without an end, exit code {code}"
         message = (

@@ -9,7 +9,7 @@ from tests.phones import cache, debian, fittings
 
 TOOLS = """cat ls cp mv rm mkdir rmdir chmod chown id uname df du md5sum sha1sum sha256sum date sleep head tail wc grep
     sed sort uniq cut stat touch ps pidof taskset nproc env dd find xargs tar gzip uptime which mount getconf nice
-    readlink realpath basename dirname sync cmp mktemp timeout free seq tee od"""
+    readlink realpath basename dirname sync cmp mktemp timeout free seq tee od setsid"""
 FOLDERS = ("system/bin", "system/emul", "data", "sdcard", "proc", "sys", "dev", "etc", ".adbd")
 #: What a program needs to run at all; it is where only the phone's own programs look.
 LOADER = "ld-linux-aarch64.so.1"

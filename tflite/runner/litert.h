@@ -48,13 +48,8 @@ enum {
 #define LITERT_FUNCTIONS(X) \
     X(Status, CreateEnvironment, (int options, const void *values, Handle *environment)) \
     X(Status, CreateModelFromFile, (Handle environment, const char *path, Handle *model)) \
-    X(Status, GetNumModelSignatures, (Handle model, size_t *count)) \
-    X(Status, GetModelSignature, (Handle model, size_t index, Handle *signature)) \
-    X(Status, GetSignatureSubgraph, (Handle signature, Handle *subgraph)) \
-    X(Status, GetNumSignatureInputs, (Handle signature, size_t *count)) \
-    X(Status, GetNumSignatureOutputs, (Handle signature, size_t *count)) \
-    X(Status, GetSignatureInputTensorByIndex, (Handle signature, size_t index, Handle *tensor)) \
-    X(Status, GetSignatureOutputTensorByIndex, (Handle signature, size_t index, Handle *tensor)) \
+    X(Status, GetMainModelSubgraphIndex, (Handle model, size_t *index)) \
+    X(Status, GetModelSubgraph, (Handle model, size_t index, Handle *subgraph)) \
     X(Status, GetNumSubgraphInputs, (Handle subgraph, size_t *count)) \
     X(Status, GetNumSubgraphOutputs, (Handle subgraph, size_t *count)) \
     X(Status, GetSubgraphInput, (Handle subgraph, size_t index, Handle *tensor)) \

@@ -39,21 +39,7 @@ static void compile(Session *session, const Options *options, bool profiled) {
     DestroyOptions(settings);
 }
 
-typedef Status (*CountOf)(Handle, size_t *);
-typedef Status (*TensorOf)(Handle, size_t, Handle *);
 typedef Status (*NeedsOf)(Handle, size_t, size_t, Handle *);
-
-/* Two outputs of a signature may be one tensor; they then share its position. */
-static size_t position_of(Handle tensor, Handle subgraph, CountOf count_of, TensorOf tensor_of) {
-    size_t count;
-    MUST(EXIT_SETUP, "tensors", count_of(subgraph, &count));
-    for (size_t i = 0; i < count; i++) {
-        Handle candidate;
-        MUST(EXIT_SETUP, "tensors", tensor_of(subgraph, i, &candidate));
-        if (candidate == tensor) return i;
-    }
-    die(EXIT_SETUP, "tensors", 0, "the signature names a tensor that the graph does not");
-}
 
 static void add_tensor(Session *session, Tensors *tensors, Handle handle, NeedsOf needs_of) {
     size_t index = tensors->count;
@@ -69,28 +55,21 @@ static void add_tensor(Session *session, Tensors *tensors, Handle handle, NeedsO
     tensors->count++;
 }
 
-/* A run takes and gives buffers in the signature's order, which is often that of the names. Every file has a signature:
- * LiteRT makes one up where there is none. */
+/* The first signature takes and gives buffers in the graph's order, whatever the order of its own names. */
 static void open_tensors(Session *session) {
-    Handle signature, tensor;
-    size_t signatures, inputs, outputs;
-    MUST(EXIT_SETUP, "signature", GetNumModelSignatures(session->model, &signatures));
-    if (signatures == 0) die(EXIT_SETUP, "signature", 0, "the file has no signature");
-    MUST(EXIT_SETUP, "signature", GetModelSignature(session->model, 0, &signature));
-    MUST(EXIT_SETUP, "signature", GetSignatureSubgraph(signature, &session->subgraph));
-    MUST(EXIT_SETUP, "signature", GetNumSignatureInputs(signature, &inputs));
-    MUST(EXIT_SETUP, "signature", GetNumSignatureOutputs(signature, &outputs));
+    Handle tensor;
+    size_t main_subgraph, inputs, outputs;
+    MUST(EXIT_SETUP, "graph", GetMainModelSubgraphIndex(session->model, &main_subgraph));
+    MUST(EXIT_SETUP, "graph", GetModelSubgraph(session->model, main_subgraph, &session->subgraph));
+    MUST(EXIT_SETUP, "graph", GetNumSubgraphInputs(session->subgraph, &inputs));
+    MUST(EXIT_SETUP, "graph", GetNumSubgraphOutputs(session->subgraph, &outputs));
     for (size_t i = 0; i < inputs; i++) {
-        MUST(EXIT_SETUP, "tensors", GetSignatureInputTensorByIndex(signature, i, &tensor));
+        MUST(EXIT_SETUP, "tensors", GetSubgraphInput(session->subgraph, i, &tensor));
         add_tensor(session, &session->inputs, tensor, GetCompiledModelInputBufferRequirements);
-        session->inputs.tensors[i].position =
-            position_of(tensor, session->subgraph, GetNumSubgraphInputs, GetSubgraphInput);
     }
     for (size_t i = 0; i < outputs; i++) {
-        MUST(EXIT_SETUP, "tensors", GetSignatureOutputTensorByIndex(signature, i, &tensor));
+        MUST(EXIT_SETUP, "tensors", GetSubgraphOutput(session->subgraph, i, &tensor));
         add_tensor(session, &session->outputs, tensor, GetCompiledModelOutputBufferRequirements);
-        session->outputs.tensors[i].position =
-            position_of(tensor, session->subgraph, GetNumSubgraphOutputs, GetSubgraphOutput);
     }
 }
 
@@ -122,7 +101,6 @@ static void describe_tensors(const char *key, const Tensors *tensors) {
         const Tensor *tensor = &tensors->tensors[i];
         open_object(NULL);
         say_text("name", tensor->name);
-        say_whole("position", (long long)tensor->position);
         say_whole("type", tensor->type.element);
         say_whole("bytes", (long long)tensor->bytes);
         open_array("shape");

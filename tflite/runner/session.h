@@ -11,7 +11,6 @@ typedef struct {
     const char *name; /* the model's; ends with it */
     TensorType type;
     size_t bytes;
-    size_t position; /* among the graph's own, which need not be the signature's order */
 } Tensor;
 
 typedef struct {

@@ -36,9 +36,9 @@ static size_t element_bytes(int element) {
     }
 }
 
-static void draw_values(unsigned char *content, const Tensor *tensor) {
+static void draw_values(unsigned char *content, const Tensor *tensor, size_t position) {
     size_t size = element_bytes(tensor->type.element);
-    uint64_t state = 42 + 7919 * tensor->position;
+    uint64_t state = 42 + 7919 * position;
     if (size == 0) die(EXIT_SETUP, "input", tensor->type.element, "no random values for elements of this type");
     for (size_t i = 0; i + size <= tensor->bytes; i += size) {
         uint64_t bits = draw_bits(&state, tensor->type.element);
@@ -55,14 +55,14 @@ static FILE *open_file(const char *folder, const char *kind, size_t position, co
     return file;
 }
 
-static void read_values(unsigned char *content, const Tensor *tensor, const char *folder) {
-    FILE *file = open_file(folder, "input", tensor->position, "rb");
+static void read_values(unsigned char *content, const Tensor *tensor, size_t position, const char *folder) {
+    FILE *file = open_file(folder, "input", position, "rb");
     size_t bytes = fread(content, 1, tensor->bytes, file);
     bool whole = bytes == tensor->bytes && fgetc(file) == EOF;
     fclose(file);
     if (whole) return;
     char message[128];
-    snprintf(message, sizeof message, "expected %zu bytes in input_%zu.bin", tensor->bytes, tensor->position);
+    snprintf(message, sizeof message, "expected %zu bytes in input_%zu.bin", tensor->bytes, position);
     die(EXIT_SETUP, "input", 0, message);
 }
 
@@ -72,9 +72,9 @@ void fill_inputs(Session *session, const char *folder) {
         void *content;
         MUST(EXIT_SETUP, "input", LockTensorBuffer(session->inputs.buffers[i], &content, LOCK_WRITE));
         if (folder != NULL)
-            read_values(content, tensor, folder);
+            read_values(content, tensor, i, folder);
         else
-            draw_values(content, tensor);
+            draw_values(content, tensor, i);
         MUST(EXIT_SETUP, "input", UnlockTensorBuffer(session->inputs.buffers[i]));
     }
 }
@@ -84,7 +84,7 @@ void save_outputs(Session *session, const char *folder) {
         const Tensor *tensor = &session->outputs.tensors[i];
         void *content;
         MUST(EXIT_RUN, "output", LockTensorBuffer(session->outputs.buffers[i], &content, LOCK_READ));
-        FILE *file = open_file(folder, "output", tensor->position, "wb");
+        FILE *file = open_file(folder, "output", i, "wb");
         bool written = fwrite(content, 1, tensor->bytes, file) == tensor->bytes;
         if (fclose(file) != 0 || !written) die_of_file(EXIT_RUN, "output", folder);
         MUST(EXIT_RUN, "output", UnlockTensorBuffer(session->outputs.buffers[i]));
