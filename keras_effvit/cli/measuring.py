@@ -23,7 +23,7 @@ from keras_effvit.device.phone import Phone
 from keras_effvit.device.properties import properties
 from keras_effvit.device.session import Conduct, Listeners, bench_host, bench_phone
 from keras_effvit.lite.tables import columns
-from keras_effvit.models import list_models, model_info
+from keras_effvit.report.costs import count_costs
 from keras_effvit.report.records import Run
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def _named(paths: Sequence[str]) -> dict[str, tuple[Path, dict[str, Any]]]:
     named: dict[str, tuple[Path, dict[str, Any]]] = {}
     for path in map(Path, paths):
         facts = _facts(path)
-        name = f"{facts['model']}_{facts['precision']}" if facts else path.stem
+        name = f"{facts['model']}_{facts['precision']}" if "model" in facts else path.stem
         if name in named:
             name = str(path)
         named[name] = (path, facts)
@@ -199,15 +199,13 @@ def _named(paths: Sequence[str]) -> dict[str, tuple[Path, dict[str, Any]]]:
 
 
 def _facts(path: Path) -> dict[str, Any]:
-    manifest = lite.read_metadata(path)
-    if not manifest:
-        return {}
-    facts = {key: manifest[key] for key in ("model", "precision")}
-    facts["partitions"] = manifest["xnnpack"]["partitions"]
-    facts["snr_db"] = manifest["parity"]["snr_db"]
-    if facts["model"] in list_models():
-        info = model_info(facts["model"])
-        facts |= {"params": info.params, "macs": info.macs}
+    """What is in a file; of one of ours, also which model it is and how close to it."""
+    found, manifest = lite.inspect(path), lite.read_metadata(path)
+    facts: dict[str, Any] = {"partitions": found.partitions, "outside": len(found.outside)}
+    facts |= count_costs(found.to_json())
+    if manifest:
+        facts |= {key: manifest[key] for key in ("model", "precision")}
+        facts["snr_db"] = manifest["parity"]["snr_db"]
     return facts
 
 
