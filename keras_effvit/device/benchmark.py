@@ -50,7 +50,7 @@ class Schedule:
 
     def settings(self) -> dict[str, Any]:
         """For the record, whatever changes the latencies."""
-        facts = json.loads(json.dumps(dataclasses.asdict(self)))  # lists for tuples, as a file gives them back
+        facts = _plain(dataclasses.asdict(self))
         del facts["plan"]["threads"], facts["profile_runs"]
         return facts
 
@@ -253,6 +253,7 @@ def _begin(
     )
     # Some engines have to say more, such as which build of a program that has no version.
     settings = {**schedule.settings(), **getattr(engine, "settings", {})}
+    device = dataclasses.replace(device, facts=_plain(device.facts))
     return Run(device, engine.name, settings, series, started=_now())
 
 
@@ -275,6 +276,11 @@ def _resumed(old: Run, fresh: Run, path: Path) -> Run:
         for each in old.series
     )
     return dataclasses.replace(old, series=series, error=None)
+
+
+def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """As a file gives them back: lists for tuples."""
+    return json.loads(json.dumps(dict(facts)))
 
 
 def _threads(count: int) -> str:

@@ -133,7 +133,8 @@ def test_a_cable_pulled_during_a_turn(adb_server, arm_phone, files, tmp_path):
     # The reference would run as long as the file: this run goes on where it was measured already.
     conduct, begun = Conduct(cores="all"), bench_phone(files, attached(adb_server, arm_phone), QUICK)
     unmeasured = tuple(dataclasses.replace(each, rounds=()) for each in begun.series)
-    dataclasses.replace(begun, settings=schedule.settings(), series=unmeasured, finished=None).save(output)
+    settings = {**begun.settings, **schedule.settings()}
+    dataclasses.replace(begun, settings=settings, series=unmeasured, finished=None).save(output)
     listeners = Listeners(output=output, progress=progress)
     with pytest.raises(Disconnected):
         bench_phone(files, attached(adb_server, arm_phone), schedule, conduct, listeners)
