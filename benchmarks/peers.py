@@ -19,6 +19,8 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 RESULTS = ROOT / "tflite" / "results" / "peers-host.json"
+#: What networks were made for, where that is not 224.
+OWN_SIDES = {"EfficientNetB1": 240}
 PEERS = ("MobileNetV3Small", "MobileNetV3Large", "EfficientNetB0", "EfficientNetB1")
 OURS = ("efficientvit_b0", "efficientvit_base", "efficientvit_b1", "sepvit_lite", "lvt", "lightvit_tiny")
 YARDSTICK = "MobileNetV3Large"
@@ -27,12 +29,13 @@ PRECISIONS = ("float32", "int8")
 
 def peer_files(name: str, folder: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
     import keras
-    from lite import calibration, stock
+    from lite import SIDE, calibration, stock
 
     from keras_effvit import lite
 
-    net = getattr(keras.applications, name)(weights=None, classifier_activation=None)
-    images = 127.5 + 50 * calibration(8, net.input_shape[1])  # they take pixels
+    side = OWN_SIDES.get(name, SIDE)
+    net = getattr(keras.applications, name)(weights=None, classifier_activation=None, input_shape=(side, side, 3))
+    images = 127.5 + 50 * calibration(8, side)  # they take pixels
     files = {}
     for precision in PRECISIONS:
         content = stock(net, None if precision == "float32" else images)
