@@ -77,7 +77,7 @@ def compare(name: str, side: int, operators: bool) -> dict[str, Any]:
     if refused is not None:
         row["stock_int8"] = {"error": refused}
     for other in ("float32", "stock_int8"):
-        if "instructions" in row[other]:
+        if "instructions" in row[other] and "instructions" in row["int8"]:
             row[f"int8_of_{other}"] = round(row["int8"]["instructions"] / row[other]["instructions"], 3)
     return row
 
