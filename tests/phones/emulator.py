@@ -4,6 +4,7 @@ Commands run under this machine's /bin/sh in a folder that plays the phone's roo
 be written, /sdcard can run programs, and space is counted for pushed files only.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -73,8 +74,10 @@ class Emulator(Phone):
     def __exit__(self, *error: object) -> None:
         """Switches it off, with all that was started on it."""
         self._link.close()
-        for number in self.processes():
-            self.kill(number)
+        while numbers := self.processes():  # until none starts another
+            for number in numbers:
+                with contextlib.suppress(ProcessLookupError):
+                    self.kill(number)
         shutil.rmtree(self.root, ignore_errors=True)
 
     def ctl(self, action: str, *arguments: Any) -> Any:

@@ -93,6 +93,7 @@ class Stream:
             self._closed = True
             self._connection.send("CLSE", self._local, self._remote)
         self._connection.streams.pop(self._local, None)
+        self._received.put(b"")  # whoever still reads
 
     def arrived(self, data: bytes) -> None:
         self._received.put(data)

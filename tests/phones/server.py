@@ -17,6 +17,9 @@ from tests.phones.phone import Phone
 #: What would lead adb to another server, other keys or a certain phone.
 MISLEADING = {"ANDROID_ADB_SERVER_PORT", "ANDROID_ADB_SERVER_ADDRESS", "ANDROID_SERIAL", "ADB_VENDOR_KEYS", "ADB_TRACE"}
 MISLEADING |= {"ANDROID_SDK_HOME"}
+#: It looks for phones neither at the USB (where there is none, adb 36 spends three seconds) nor on the network, nor for
+#: emulators that someone else runs here. Old versions know only some of this.
+ALONE = {"ADB_USB": "0", "ADB_LIBUSB": "0", "ADB_MDNS": "0", "ADB_EMU": "0", "ADB_LOCAL_TRANSPORT_MAX_PORT": "5554"}
 LONGEST_START = 20.0
 
 
@@ -53,8 +56,7 @@ class AdbServer:
         """
         self._home = tempfile.TemporaryDirectory(prefix="adb-")
         self.env = {name: value for name, value in os.environ.items() if name not in MISLEADING}
-        self.env |= {"HOME": self._home.name, "LC_ALL": "C", "ADB_MDNS": "0"}
-        self.env["ADB_LOCAL_TRANSPORT_MAX_PORT"] = "5554"  # or it would look for emulators that someone else runs
+        self.env |= {"HOME": self._home.name, "LC_ALL": "C", **ALONE}
         for _ in range(5):  # another process may take the port first
             self._start()
             if self._answers():
@@ -107,8 +109,9 @@ class AdbServer:
             self.port = free.getsockname()[1]
         self.env["ADB_SERVER_SOCKET"] = f"tcp:localhost:{self.port}"
         with open(Path(self._home.name, "log"), "ab") as log:
-            # In the foreground, so that it is our child and can be ended by its number.
-            command = [self.path, "-L", self.env["ADB_SERVER_SOCKET"], "server", "nodaemon"]
+            # In the foreground, so that it is our child and can be ended by its number; and by the kernel, if we are.
+            bound = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+            command = [*bound, self.path, "-L", self.env["ADB_SERVER_SOCKET"], "server", "nodaemon"]
             self._process = subprocess.Popen(command, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def _answers(self) -> bool:

@@ -87,7 +87,8 @@ def test_files_arrive_and_return_as_they_were(adb, any_phone, tmp_path):
     }
     assert adb("pull", f"{TEMPORARY}/there", str(tmp_path / "back")).returncode == 0
     assert next((tmp_path / "back" / "deep").iterdir()).read_bytes() == content
-    assert "push" in adb("push", "--sync", f"{source}/.", f"{TEMPORARY}/there/").stdout
+    again = adb("push", "--sync", f"{source}/.", f"{TEMPORARY}/there/")
+    assert "0 files pushed, 2 skipped" in again.stdout + again.stderr
     missing = adb("pull", f"{TEMPORARY}/nothing", str(tmp_path / "x"))
     assert missing.returncode == 1
     assert "No such file or directory" in missing.stdout + missing.stderr
@@ -223,9 +224,10 @@ with {kind}() as phone:
 """
 
 
-def test_a_killed_test_leaves_no_phone(kind):
+def test_a_killed_test_leaves_no_phone(kind, tmp_path):
     code = BOOT.format(module=kind.__module__.split(".")[-1], kind=kind.__name__)
-    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    options = {"cwd": ROOT, "env": {**os.environ, "TMPDIR": str(tmp_path)}, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], **options) as process:
         assert process.stdout
         address, port = process.stdout.readline().strip().split(":")
         socket.create_connection((address, int(port)), 5).close()
