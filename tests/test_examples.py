@@ -1,10 +1,13 @@
 """Every example runs, as a user runs it, and keeps to its length."""
 
+import statistics
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from keras_effvit.report.records import Run
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 
@@ -15,3 +18,17 @@ def test_runs_offline_in_eighty_lines(path, tmp_path):
     done = subprocess.run([sys.executable, str(path)], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+def test_the_readmes_peers_are_those_of_the_record():
+    """The table is made by `benchmarks/peers.py --table`; here its figures are read back from the record."""
+    root = Path(__file__).parents[1]
+    run = Run.load(root / "tflite" / "results" / "peers-host.json")
+    readme = (root / "README.md").read_text().partition("<!-- peers -->")[2].partition("<!-- /peers -->")[0]
+    rows = {
+        cells[0]: cells for cells in ([c.strip() for c in line.strip("|").split("|")] for line in readme.split("\n"))
+    }
+    for series in run.series:
+        column = {"float32": 2, "int8": 3}[series.facts["precision"]]
+        median = statistics.median(statistics.median(each.latencies_ms) for each in series.rounds)
+        assert rows[series.facts["model"]][column] == f"{median:.2f}"
