@@ -140,8 +140,8 @@ def convert(
     """
     learnt = recipe_of(model)
     recipe = _choose(precision, learnt, model).with_islands(islands)
-    _check_labels(model, labels)
     exact = in_float32(model)
+    _check_labels(exact, labels)
     layers = layer_names(exact)
     content = export_float(exact, batch=batch, image_shape=image_shape, hard_swish=recipe.hard_swish)
     marked: dict[str, tuple[float, float]] = {}

@@ -22,16 +22,33 @@ _LOCATION = re.compile(r'"([^"]*/[^"]*)"|@__inference_\w+')
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """The model itself, or a copy that calculates in float32 with the same weights.
+    """The model itself, or one that is functional and calculates in float32, with the same weights.
 
     Args:
         model: of any dtype policy; half precision would become operators no phone has.
+
+    Raises:
+        LiteError: if nothing is known of the model's inputs and outputs.
     """
+    model = _functional(model)
     if all(layer.compute_dtype in (None, "float32") for layer in model._flatten_layers() if layer.weights):
         return model
     copy = keras.Model.from_config(_without_policies(model.get_config()))
     copy.set_weights([weight.astype("float32") for weight in model.get_weights()])
     return copy
+
+
+def _functional(model: keras.Model) -> keras.Model:
+    try:
+        if isinstance(model, keras.Sequential):  # which has no output of its own
+            return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+        _ = model.inputs, model.output
+    except (AttributeError, ValueError, TypeError, IndexError) as error:
+        raise LiteError(
+            f"Expected a functional model, or a sequential one that knows its input's shape. Received: {model.name}, "
+            f"a {type(model).__name__} of which inputs or outputs are unknown"
+        ) from error
+    return model
 
 
 def _without_policies(config: Any) -> Any:

@@ -86,6 +86,28 @@ def test_the_whole_zoo(name):
     assert (wide.partitions, wide.outside, wide.highest_rank) == (1, (), 4)
 
 
+def test_a_sequential_model():
+    stack = [keras.Input((32, 32, 3)), layers.ConvNormAct(8, 3, strides=2), keras.layers.GlobalAveragePooling2D()]
+    model = alive(keras.Sequential(stack, name="stack"))
+    file = lite.convert(model, "float32")
+    assert file.inspection.partitions == 1
+    image = images(side=32)[:1]
+    (features,) = run(file.content, image).values()
+    np.testing.assert_allclose(features, model(image), atol=1e-5)
+    assert any("conv" in operator.layer for operator in file.inspection.operators)
+
+
+class Opaque(keras.Model):
+    def call(self, image):
+        return keras.ops.mean(image, axis=(1, 2))
+
+
+@pytest.mark.parametrize("model", [keras.Sequential([keras.layers.Dense(2)], name="open"), Opaque(name="opaque")])
+def test_a_model_that_does_not_know_its_inputs(model):
+    with pytest.raises(LiteError, match=f"Expected a functional model, or a sequential one.* Received: {model.name}"):
+        lite.convert(model, "float32")
+
+
 # --- What is in the files.
 
 
