@@ -47,6 +47,9 @@ def test_files_are_measured_and_become_a_page(capsys, artifacts, tmp_path):
     page = (tmp_path / "page" / "index.html").read_text()
     HTMLParser().feed(page)
     assert "efficientvit_b0" in page
+    _, out, _ = run(capsys, "report", artifacts, "-o", tmp_path / "page", "--json")
+    [[figures, _]] = json.loads(out)["runs"].values()
+    assert figures["median_ms"] == measured.series[0].median_ms
     status, out, _ = run(capsys, "compare", output, output)
     assert status == 0
     assert out.count("1.00x") == 2

@@ -24,7 +24,7 @@ from keras_effvit.device.properties import properties
 from keras_effvit.device.session import Conduct, Listeners, bench_host, bench_phone
 from keras_effvit.lite.tables import columns
 from keras_effvit.report.costs import count_costs
-from keras_effvit.report.records import Run
+from keras_effvit.report.records import Run, Series
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,6 +44,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("report", help="one page of everything in a folder of files and measurements")
     command.add_argument("folder", help="with .tflite files, manifests and latency-*.json, at any depth")
     command.add_argument("-o", "--output", help="the folder to write the page into; <folder>/report by default")
+    command.add_argument("--json", action="store_true", help="print the figures as JSON")
     command.set_defaults(command=_report)
 
     command = commands.add_parser("compare", help="two measurements: how many times as long, and how sure that is")
@@ -211,11 +212,24 @@ def _facts(path: Path) -> dict[str, Any]:
 
 def _report(options: argparse.Namespace) -> str:
     from keras_effvit.report.building import build
+    from keras_effvit.report.collect import collect
 
     folder = Path(options.folder)
     if not folder.is_dir():
         raise ValueError(f"expected a folder of files and measurements. Received: {folder}")
-    return f"written to {build(folder, Path(options.output) if options.output else folder / 'report')}"
+    page = build(folder, Path(options.output) if options.output else folder / "report")
+    if not options.json:
+        return f"written to {page}"
+    found = collect(folder, look=False)
+    runs = {name: [_figures(each) for each in run.series if each.rounds] for name, run in found.runs.items()}
+    return json.dumps(
+        {"page": str(page), "runs": runs, "damaged": [str(each.path) for each in found.damaged]}, indent=2
+    )
+
+
+def _figures(series: Series) -> dict[str, Any]:
+    figures = {name: getattr(series, name) for name in ("median_ms", "p90_ms", "spread")}
+    return {"file": series.file, "threads": series.threads, **figures}
 
 
 def _compare(options: argparse.Namespace) -> str:

@@ -12,17 +12,18 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from keras_effvit.device.answering import AnsweringEngine
 from keras_effvit.device.engine import Engine, Plan
-from keras_effvit.device.errors import FileMissing, NotExecutable, RunFailed, TimedOut
-from keras_effvit.device.events import Answers, arguments
-from keras_effvit.report.records import Operator, Round
+from keras_effvit.device.errors import FileMissing, NotExecutable, TimedOut
+from keras_effvit.device.events import Answers
+from keras_effvit.report.records import Operator
 
 BINARIES = Path(__file__).parent / "binaries"
 #: Seconds that a program gets beyond its own deadline, after which it is killed.
 _GRACE = 15.0
 
 
-class _Host:
+class _Host(AnsweringEngine):
     """What the engines on this machine share: both programs take and say the same."""
 
     name = ""
@@ -45,36 +46,6 @@ class _Host:
                 raise FileMissing(f"Expected a .tflite file. Received: {path}, which is none.")
         self._files |= {name: Path(path).resolve() for name, path in files.items()}
 
-    def measure(self, file: str, plan: Plan, number: int) -> Round:
-        """One turn of one file, in a process of its own.
-
-        Args:
-            file: its name.
-            plan: how.
-            number: of the round, for the record.
-
-        Raises:
-            DeviceError: with what was measured until then as its `partial_round`.
-        """
-        answers = self._run(file, arguments(plan), plan, number)
-        measured = answers.round(number)
-        if measured is None or not answers.timed:
-            raise RunFailed("Expected latencies. Received: none.")
-        return measured
-
-    def profile(self, file: str, plan: Plan, runs: int = 20) -> tuple[Operator, ...]:
-        """Where the time of an inference goes, the longest first.
-
-        Args:
-            file: its name.
-            plan: how; only threads and the CPU mask matter.
-            runs: over which the runtime's whole microseconds are averaged.
-
-        Raises:
-            DeviceError: if the file does not run.
-        """
-        return self._run(file, arguments(plan, profile=runs, timed=False), plan).operators
-
     def outputs(self, file: str, inputs: Sequence[bytes]) -> list[bytes]:
         """What a file calculates.
 
@@ -85,20 +56,28 @@ class _Host:
         Raises:
             DeviceError: if the inputs do not fit, or the file does not run.
         """
-        plan = Plan()
         with tempfile.TemporaryDirectory(prefix="keras_effvit_") as folder:
             for position, content in enumerate(inputs):
                 (Path(folder) / f"input_{position}.bin").write_bytes(content)
-            words = [*arguments(plan, timed=False), f"--input_dir={folder}", f"--output_dir={folder}"]
-            answers = self._run(file, words, plan)
-            if len(inputs) != len(answers.inputs):
-                raise RunFailed(f"Expected {len(answers.inputs)} inputs. Received: {len(inputs)}.")
+            words = [f"--input_dir={folder}", f"--output_dir={folder}"]
+            answers = self.answers(file, words, len(inputs))
             return [(Path(folder) / f"output_{position}.bin").read_bytes() for position in range(len(answers.outputs))]
 
     def close(self) -> None:
         """Nothing is left over: every process ends with its turn."""
 
-    def _run(self, file: str, words: Sequence[str], plan: Plan, number: int = 0) -> Answers:
+    def run(self, file: str, words: Sequence[str], plan: Plan, number: int = 0) -> Answers:
+        """Runs the program to its proven end.
+
+        Args:
+            file: its name.
+            words: the program's options.
+            plan: how long it may take.
+            number: of the round, for an error's `partial_round`.
+
+        Raises:
+            DeviceError: if it does not end well.
+        """
         command = [*self._command, f"--graph={self._files[file]}", *words]
         with tempfile.TemporaryFile() as stderr:
             try:

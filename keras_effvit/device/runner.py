@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from keras_effvit.device.answering import AnsweringEngine
 from keras_effvit.device.assets import assets, phone_litert_version
 from keras_effvit.device.downloads import Progress
 from keras_effvit.device.engine import Plan
-from keras_effvit.device.errors import DeviceError, FileMissing, NoSpace, RunFailed, WrongAbi
-from keras_effvit.device.events import Answers, arguments
+from keras_effvit.device.errors import DeviceError, FileMissing, NoSpace, WrongAbi
+from keras_effvit.device.events import Answers
 from keras_effvit.device.host import BINARIES
 from keras_effvit.device.phone import Phone
 from keras_effvit.device.shell import command
-from keras_effvit.report.records import Operator, Round
 
 FOLDER = "/data/local/tmp/keras_effvit"
 _LOADER, _RUNNER = "ld-linux-aarch64.so.1", "runner"
@@ -29,7 +29,7 @@ _GRACE = 30.0
 _TAIL = 4000
 
 
-class PhoneRunner:
+class PhoneRunner(AnsweringEngine):
     """The runner on a phone.
 
     Args:
@@ -92,36 +92,6 @@ class PhoneRunner:
                 self._push(path, name, name in programs)
                 self.pushed += (name,)
 
-    def measure(self, file: str, plan: Plan, number: int) -> Round:
-        """One turn of one file, in a process of its own.
-
-        Args:
-            file: its name.
-            plan: how.
-            number: of the round, for the record.
-
-        Raises:
-            DeviceError: with what was measured until then as its `partial_round`.
-        """
-        answers = self._run(file, arguments(plan), plan, number)
-        measured = answers.round(number)
-        if measured is None or not answers.timed:
-            raise RunFailed("Expected latencies. Received: none.")
-        return measured
-
-    def profile(self, file: str, plan: Plan, runs: int = 20) -> tuple[Operator, ...]:
-        """Where the time of an inference goes, the longest first.
-
-        Args:
-            file: its name.
-            plan: how; only threads and the CPU mask matter.
-            runs: over which the runtime's whole microseconds are averaged.
-
-        Raises:
-            DeviceError: if the file does not run.
-        """
-        return self._run(file, arguments(plan, profile=runs, timed=False), plan).operators
-
     def outputs(self, file: str, inputs: Sequence[bytes]) -> list[bytes]:
         """What a file calculates.
 
@@ -132,7 +102,7 @@ class PhoneRunner:
         Raises:
             DeviceError: if the inputs do not fit, or the file does not run.
         """
-        plan, there = Plan(), f"{self.folder}/{self._run_folder}"
+        there = f"{self.folder}/{self._run_folder}"
         words = [f"--input_dir={self._run_folder}", f"--output_dir={self._run_folder}"]
         with tempfile.TemporaryDirectory(prefix="keras_effvit_") as local:
             for position, content in enumerate(inputs):
@@ -140,9 +110,7 @@ class PhoneRunner:
                 path.write_bytes(content)
                 self.phone.push(path, f"{there}/{path.name}")
             try:
-                answers = self._run(file, [*arguments(plan, timed=False), *words], plan)
-                if len(inputs) != len(answers.inputs):
-                    raise RunFailed(f"Expected {len(answers.inputs)} inputs. Received: {len(inputs)}.")
+                answers = self.answers(file, words, len(inputs))
                 names = [f"output_{position}.bin" for position in range(len(answers.outputs))]
                 for name in names:
                     self.phone.pull(f"{there}/{name}", Path(local) / name)
@@ -171,7 +139,18 @@ class PhoneRunner:
         self.close()
         self._shell(command("rm", "-rf", self.folder))
 
-    def _run(self, file: str, words: Sequence[str], plan: Plan, number: int = 0) -> Answers:
+    def run(self, file: str, words: Sequence[str], plan: Plan, number: int = 0) -> Answers:
+        """Runs the program to its proven end.
+
+        Args:
+            file: its name.
+            words: the program's options.
+            plan: how long it may take.
+            number: of the round, for an error's `partial_round`.
+
+        Raises:
+            DeviceError: if it does not end well.
+        """
         program = [f"./{_LOADER}", "--library-path", ".", f"./{_RUNNER}", f"--graph={self._names[file]}", *words]
         # exec, so that the shell's number becomes the program's: what the phone ends with the shell, and `close` finds.
         script = (
