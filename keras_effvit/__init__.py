@@ -1,6 +1,6 @@
 """Efficient vision transformers in Keras 3, on their way to a phone."""
 
-from keras_effvit import layers, lite, weights
+from keras_effvit import device, layers, lite, report, weights
 from keras_effvit.models import (
     ModelInfo,
     create_backbone,
@@ -34,11 +34,13 @@ __all__ = [
     "create_backbone",
     "create_model",
     "decode_predictions",
+    "device",
     "layers",
     "lite",
     "list_models",
     "model_info",
     "preprocess_input",
+    "report",
     "weights",
 ]
 

@@ -9,9 +9,11 @@ from typing import Any
 import keras
 
 from keras_effvit import lite
+from keras_effvit.device import Adb, phone_times
 from keras_effvit.lite.images import labelled_images
 from keras_effvit.lite.recipe import PRECISIONS
 from keras_effvit.lite.tables import columns, inspection_lines, tuning_lines
+from keras_effvit.lite.timing import host_times
 from keras_effvit.models import create_model
 
 
@@ -35,6 +37,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("-o", "--output", required=True, help="the recipe to write, a JSON file for --precision")
     _add_model_arguments(command, precision="int8")
     command.add_argument("--rounds", type=int, default=40, help="how often every file is timed")
+    command.add_argument("-s", "--serial", help="the phone to measure on, instead of this machine")
     command.add_argument("--json", action="store_true", help="as JSON")
     command.set_defaults(command=_tune)
 
@@ -101,15 +104,16 @@ def _tune(options: argparse.Namespace) -> str:
         _model(options),
         **_recipe(options),
         rounds=options.rounds,
+        measure=phone_times(Adb().phone(options.serial)) if options.serial else host_times,
         verbose=not options.json,
     )
     path = tuned.save(options.output)
     if options.json:
-        return json.dumps({**tuned.to_json(), "measured_on": "host"}, indent=2)
+        return json.dumps({**tuned.to_json(), "measured_on": options.serial or "host"}, indent=2)
     return "\n".join(
         [
             *tuning_lines(tuned),
-            "host measurements, on one thread; not a phone's",
+            f"measured on {options.serial}" if options.serial else "host measurements, on one thread; not a phone's",
             f"{tuned.recipe.name}: {tuned.ratio:.3f} of the base's time; written to {path}",
         ]
     )

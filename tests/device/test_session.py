@@ -10,8 +10,9 @@ import pytest
 
 from keras_effvit.device.adb import Adb
 from keras_effvit.device.benchmark import Schedule
+from keras_effvit.device.clock import phone_times
 from keras_effvit.device.engine import Plan
-from keras_effvit.device.errors import DeviceError, Disconnected, Unfit
+from keras_effvit.device.errors import DeviceError, Disconnected, RunFailed, Unfit
 from keras_effvit.device.runner import FOLDER
 from keras_effvit.device.session import Conduct, Listeners, bench_phone
 from keras_effvit.report.building import build
@@ -153,6 +154,16 @@ def test_a_phone_that_is_not_fit_is_refused(adb_server, phone, files):
     assert "battery saver" in caught.value.fix
     assert FOLDER not in str(phone.files("/data/local/tmp"))  # nothing was brought there
     phone.write("/dev/phone/settings/global/low_power", settings.get("low_power", "0") + "\n")
+
+
+def test_a_phone_is_a_clock_for_tuning(adb_server, arm_phone, files):
+    clock = phone_times(attached(adb_server, arm_phone), plan=QUICK.plan)
+    contents = {"a name/with $(odd) signs": files["int8"].read_bytes(), "other": files["float32"].read_bytes()}
+    times = clock(contents, 2)
+    assert list(times) == list(contents)
+    assert all(len(each) == 2 and 0 < min(each) < 60 for each in times.values())
+    with pytest.raises(RunFailed, match="Expected 'damaged' to run on Google Pixel 8"):
+        clock({"damaged": contents["other"][:4000]}, 1)
 
 
 def test_the_command_line(adb_server, arm_phone, files, tmp_path):
