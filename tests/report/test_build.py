@@ -21,7 +21,7 @@ from tests.report.conftest import a_folder, a_run, rounds, write
 from tests.report.test_page import check_alone
 
 NAMES = ("latency-x.json", "manifest.json", "inspection.json", "coverage.json", "accuracy.json", "model.tflite")
-reused = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+reused = settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")
