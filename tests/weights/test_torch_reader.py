@@ -487,7 +487,7 @@ def test_any_sentence_is_read_or_refused(scratch, words):
 
 
 @pytest.mark.slow
-@settings(max_examples=20_000, deadline=2000)
+@settings(max_examples=10_000, deadline=2000)
 @given(words=st.lists(WORDS, max_size=40))
 def test_many_sentences_are_read_or_refused(scratch, words):
     check_sentence(scratch, words)
