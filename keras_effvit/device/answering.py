@@ -12,6 +12,11 @@ from keras_effvit.report.records import Operator, Round
 class AnsweringEngine(ABC):
     """An engine, but for where the program runs."""
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """Nothing that the record would not say anyway."""
+        return {}
+
     @abstractmethod
     def run(self, file: str, words: Sequence[str], plan: Plan, number: int = 0) -> Answers:
         """Runs the program to its proven end.

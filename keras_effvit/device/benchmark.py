@@ -251,8 +251,7 @@ def _begin(
         for name, content in contents.items()
         for count in schedule.threads
     )
-    # Some engines have to say more, such as which build of a program that has no version.
-    settings = {**schedule.settings(), **getattr(engine, "settings", {})}
+    settings = {**schedule.settings(), **engine.settings}
     device = dataclasses.replace(device, facts=_plain(device.facts))
     return Run(device, engine.name, settings, series, started=_now())
 

@@ -44,6 +44,11 @@ class Engine(Protocol):
         """For the record: "runner", "benchmark_model" or "interpreter"."""
         ...
 
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """What the record should say besides, such as which build of a program that has no version."""
+        ...
+
     def prepare(self, files: Mapping[str, Path]) -> None:
         """Brings itself and the files to the device, as far as they are not there yet.
 

@@ -132,7 +132,7 @@ def bench_host(
     conduct, listeners = conduct or Conduct(), listeners or Listeners()
     schedule = schedule or Schedule()
     if conduct.cores not in ("big", "all"):
-        schedule = dataclasses.replace(schedule, plan=dataclasses.replace(schedule.plan, cpu_mask=conduct.cores))
+        schedule = _kept_to(schedule, conduct.cores)
     device = host_device()
     warnings = _fit(host_findings(device), conduct, listeners)
     return benchmark(
@@ -167,11 +167,15 @@ def _pinned(schedule: Schedule, known: Properties, conduct: Conduct) -> Schedule
     if conduct.cores == "all":
         return schedule
     if conduct.cores != "big":
-        return dataclasses.replace(schedule, plan=dataclasses.replace(schedule.plan, cpu_mask=conduct.cores))
+        return _kept_to(schedule, conduct.cores)
     cores = big_cores(known)
     if not cores or max(schedule.threads) > len(cores):
         return schedule
-    return dataclasses.replace(schedule, plan=dataclasses.replace(schedule.plan, cpu_mask=mask(cores)))
+    return _kept_to(schedule, mask(cores))
+
+
+def _kept_to(schedule: Schedule, cpu_mask: str) -> Schedule:
+    return dataclasses.replace(schedule, plan=dataclasses.replace(schedule.plan, cpu_mask=cpu_mask))
 
 
 def _phone_engine(phone: Phone, conduct: Conduct) -> Engine:
