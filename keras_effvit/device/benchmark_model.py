@@ -1,10 +1,10 @@
 """The official `benchmark_model` as an engine: for phones that refuse our runner, and for a second opinion."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from keras_effvit.device.benchmark_output import Parsed, operators, parse
+from keras_effvit.device.deposit import FOLDER, GRACE, check_files, sha256, sums
 from keras_effvit.device.engine import Plan
 from keras_effvit.device.errors import FileMissing, RunFailed
 from keras_effvit.device.phone import Phone
@@ -12,10 +12,6 @@ from keras_effvit.device.shell import command
 from keras_effvit.report.records import Operator, Round
 
 __all__ = ["FOLDER", "Parsed", "PhoneBenchmarkModel", "operators", "parse"]
-
-FOLDER = "/data/local/tmp/keras_effvit"
-#: Seconds that the phone gets beyond a turn's own deadline.
-_GRACE = 30.0
 
 
 class PhoneBenchmarkModel:
@@ -47,7 +43,7 @@ class PhoneBenchmarkModel:
         if not self._binary.is_file():
             message = f"Expected the program benchmark_model. Received: {self._binary}, which is no file."
             raise FileMissing(message, "Download the build for Android and name its path.")
-        self._sha256 = _sha256(self._binary)
+        self._sha256 = sha256(self._binary)
         # Beside another version of itself, it is not confused with it.
         self._program = f"benchmark_model-{self._sha256[:16]}"
         self._names: dict[str, str] = {}
@@ -70,16 +66,15 @@ class PhoneBenchmarkModel:
             DeviceError: if a file is missing, or the phone has no space for it.
         """
         wanted = {self._program: (self._binary, self._sha256)}
+        check_files(files)
         for name, path in files.items():
-            if not Path(path).is_file():
-                raise FileMissing(f"Expected a .tflite file. Received: {path}, which is none.", "Check the path.")
-            sha256 = _sha256(Path(path))
+            digest = sha256(Path(path))
             # No name of a user's reaches the phone's shell, and the same content goes there once.
-            self._names[name] = f"{sha256}.tflite"
-            wanted[self._names[name]] = (Path(path), sha256)
+            self._names[name] = f"{digest}.tflite"
+            wanted[self._names[name]] = (Path(path), digest)
         there = self._hashes(wanted)
-        for remote, (path, sha256) in wanted.items():
-            if there.get(remote) != sha256:
+        for remote, (path, digest) in wanted.items():
+            if there.get(remote) != digest:
                 self.phone.push(path, f"{self.folder}/{remote}", executable=remote == self._program)
 
     def measure(self, file: str, plan: Plan, number: int) -> Round:
@@ -145,14 +140,13 @@ class PhoneBenchmarkModel:
         pinned = ["taskset", plan.cpu_mask] if plan.cpu_mask else []
         words = command(*pinned, f"./{self._program}", f"--graph={self._names[file]}", *options)
         script = f"cd {command(self.folder)} && exec {words} 2>&1"
-        found = self.phone.shell(script, timeout=plan.deadline_seconds + _GRACE)
+        found = self.phone.shell(script, timeout=plan.deadline_seconds + GRACE)
         return f"{found.stdout}\n{found.stderr}", found.returncode
 
     def _hashes(self, names: Mapping[str, object]) -> dict[str, str]:
         """SHA-256 of what is on the phone, by name; what is not there is missing."""
         script = f"cd {command(self.folder)} 2>/dev/null && {command('sha256sum', *names)} 2>/dev/null"
-        pairs = [line.split(maxsplit=1) for line in self.phone.shell(script, timeout=120.0).stdout.splitlines()]
-        return {pair[1].strip(): pair[0] for pair in pairs if len(pair) == 2}
+        return sums(self.phone.shell(script, timeout=120.0).stdout)
 
 
 def _options(plan: Plan) -> list[str]:
@@ -164,8 +158,3 @@ def _options(plan: Plan) -> list[str]:
         f"--min_secs={plan.seconds:g}",
         f"--max_secs={plan.longest_seconds:g}",
     ]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

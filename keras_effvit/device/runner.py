@@ -4,7 +4,6 @@ The phone gets a folder with the runner, a C library and LiteRT (see `assets`), 
 session writes beside that, such as its process number, is in a folder below `runs/` that `close` removes.
 """
 
-import hashlib
 import secrets
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -13,18 +12,16 @@ from pathlib import Path
 
 from keras_effvit.device.answering import AnsweringEngine
 from keras_effvit.device.assets import assets, phone_litert_version
+from keras_effvit.device.deposit import FOLDER, GRACE, check_files, sha256, sums
 from keras_effvit.device.downloads import Progress
 from keras_effvit.device.engine import Plan
-from keras_effvit.device.errors import DeviceError, FileMissing, NoSpace, WrongAbi
+from keras_effvit.device.errors import DeviceError, NoSpace, WrongAbi
 from keras_effvit.device.events import Answers
 from keras_effvit.device.host import BINARIES
 from keras_effvit.device.phone import Phone
 from keras_effvit.device.shell import command
 
-FOLDER = "/data/local/tmp/keras_effvit"
 _LOADER, _RUNNER = "ld-linux-aarch64.so.1", "runner"
-#: Seconds that the phone gets beyond a turn's own deadline.
-_GRACE = 30.0
 #: The end of what LiteRT wrote to standard error, in bytes.
 _TAIL = 4000
 
@@ -74,21 +71,19 @@ class PhoneRunner(AnsweringEngine):
             WrongAbi: if the phone has no 64-bit ARM processor.
             DeviceError: if a file is missing, or the phone has no space for it.
         """
-        for path in files.values():
-            if not Path(path).is_file():
-                raise FileMissing(f"Expected a .tflite file. Received: {path}, which is none.", "Check the path.")
+        check_files(files)
         self._check_processor()
         libraries = self._libraries or assets(progress=self._progress)
         wanted = {path.name: path for path in sorted(libraries.iterdir())} | {_RUNNER: BINARIES / "runner-aarch64"}
         programs = set(wanted)
         for name, path in files.items():
             # No name of a user's reaches the phone, and the same content goes there once.
-            self._names[name] = f"{_sha256(Path(path))}.tflite"
+            self._names[name] = f"{sha256(Path(path))}.tflite"
             wanted[self._names[name]] = Path(path)
         self.pushed = ()
         there = self._hashes(wanted)
         for name, path in wanted.items():
-            if there.get(name) != (name.removesuffix(".tflite") if name not in programs else _sha256(path)):
+            if there.get(name) != (name.removesuffix(".tflite") if name not in programs else sha256(path)):
                 self._push(path, name, name in programs)
                 self.pushed += (name,)
 
@@ -159,7 +154,7 @@ class PhoneRunner(AnsweringEngine):
         )
         answers = Answers()
         try:
-            with self.phone.stream(script, timeout=plan.deadline_seconds + _GRACE) as stream:
+            with self.phone.stream(script, timeout=plan.deadline_seconds + GRACE) as stream:
                 for line in stream:
                     answers.add(line)
             said = stream.stderr if stream.returncode == 0 else f"{stream.stderr}\n{self._last_words()}"
@@ -184,10 +179,9 @@ class PhoneRunner(AnsweringEngine):
         """SHA-256 of what is on the phone, by name; what is not there is missing."""
         # Sessions that could not tidy up, a day ago.
         old = "find runs -mindepth 1 -maxdepth 1 -mtime +0 -exec rm -rf {} + 2>/dev/null"
-        sums = f"{command('sha256sum', *names)} 2>/dev/null; chmod 755 {_LOADER} {_RUNNER} 2>/dev/null"
-        said = self._shell(f"cd {command(self.folder)} 2>/dev/null && {{ {old}; {sums}; }}", timeout=120.0)
-        pairs = [line.split(maxsplit=1) for line in said.splitlines()]
-        return {pair[1].strip(): pair[0] for pair in pairs if len(pair) == 2 and len(pair[0]) == 64}
+        hashes = f"{command('sha256sum', *names)} 2>/dev/null; chmod 755 {_LOADER} {_RUNNER} 2>/dev/null"
+        said = self._shell(f"cd {command(self.folder)} 2>/dev/null && {{ {old}; {hashes}; }}", timeout=120.0)
+        return sums(said)
 
     def _push(self, path: Path, name: str, executable: bool) -> None:
         try:
@@ -204,8 +198,3 @@ class PhoneRunner(AnsweringEngine):
     def _shell(self, script: str, timeout: float = 60.0) -> str:
         """What a command printed, whether it went well or not."""
         return self.phone.shell(script, timeout=timeout).stdout
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
