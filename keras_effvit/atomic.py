@@ -1,10 +1,12 @@
 """Writing files so that a name never stands for half of one."""
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -28,3 +30,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+
+
+def write_json(path: str | Path, facts: Any) -> None:
+    """Writes facts for people and programs to read, all of them or none.
+
+    Args:
+        path: of the file.
+        facts: what JSON knows.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(facts, indent=1) + "\n")

@@ -2,7 +2,6 @@
 
 import datetime
 import hashlib
-import json
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_effvit.atomic import replacing
+from keras_effvit.atomic import replacing, write_json
 from keras_effvit.lite.calibration import Calibration, Method, calibrate, images_of
 from keras_effvit.lite.child import LiteError
 from keras_effvit.lite.comparison import Parity, file_outputs, keras_outputs, measure, walk
@@ -68,7 +67,7 @@ class Converted:
         path = Path(path)
         with replacing(path) as temporary:
             temporary.write_bytes(self.content)
-        _write(path.with_suffix(".manifest.json"), self.manifest)
+        write_json(path.with_suffix(".manifest.json"), self.manifest)
         return path
 
     def save_artifacts(self, folder: str | Path) -> Path:
@@ -86,14 +85,9 @@ class Converted:
         place.mkdir(parents=True, exist_ok=True)
         with replacing(place / "model.tflite") as temporary:
             temporary.write_bytes(self.content)
-        _write(place / "manifest.json", self.manifest)
-        _write(place / "inspection.json", self.inspection.to_json())
+        write_json(place / "manifest.json", self.manifest)
+        write_json(place / "inspection.json", self.inspection.to_json())
         return place / "model.tflite"
-
-
-def _write(path: Path, facts: dict[str, Any]) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(facts, indent=2) + "\n")
 
 
 def convert(

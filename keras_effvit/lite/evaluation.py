@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_effvit.atomic import replacing
+from keras_effvit.atomic import write_json
 from keras_effvit.lite.child import LiteError
 from keras_effvit.lite.runtime import Runner
 
@@ -87,8 +87,7 @@ class _Progress:
         self.images, self.top1, self.top5 = self.images + images, self.top1 + top1, self.top5 + top5
         if self._path is not None:
             facts = {"file": self._file, "images": self.images, "top1": self.top1, "top5": self.top5}
-            with replacing(self._path) as temporary:
-                temporary.write_text(json.dumps(facts))
+            write_json(self._path, facts)
 
 
 def _chunks(data: Iterator[tuple[np.ndarray, int]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

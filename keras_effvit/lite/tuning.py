@@ -1,6 +1,5 @@
 """A recipe for a model by measurement: changes are tried, timed beside the recipe, and kept if they win."""
 
-import json
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_effvit.atomic import replacing
+from keras_effvit.atomic import write_json
 from keras_effvit.lite.calibration import Calibration, Method, calibrate
 from keras_effvit.lite.changes import SPELLINGS, Change, Spelling, changed, changes_for, plan
 from keras_effvit.lite.child import LiteError
@@ -90,8 +89,7 @@ class Tuned:
             The path.
         """
         path = Path(path)
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(self.recipe.to_json(), indent=2) + "\n")
+        write_json(path, self.recipe.to_json())
         return path
 
 

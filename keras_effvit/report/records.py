@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from keras_effvit.atomic import replacing
+from keras_effvit.atomic import write_json
 
 #: Of the JSON; a reader refuses one it does not know.
 VERSION = 1
@@ -199,8 +199,7 @@ class Run:
             The path.
         """
         path = Path(path)
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(self.to_json(), indent=1) + "\n")
+        write_json(path, self.to_json())
         return path
 
     @classmethod
