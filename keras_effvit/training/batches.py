@@ -10,6 +10,8 @@ from keras_effvit.training.streams import Stream, fold, key
 
 #: What a key is for, so that an epoch's order, an image's changes and a batch's never share one.
 ORDER, IMAGE, BATCH = 0, 1, 2
+#: Traced as it is written: there is no Python in it that TensorFlow would have to translate, which takes its time.
+plain = tf.autograph.experimental.do_not_convert
 
 
 def steps_per_epoch(images: Images, batch_size: int) -> int:
@@ -76,6 +78,7 @@ def training_batches(
     keys = {use: key(seed, use) for use in (ORDER, IMAGE, BATCH)}
     labels, depth = tf.constant(images.labels), len(images.classes)
 
+    @plain
     def places(epoch: tf.Tensor) -> tf.data.Dataset:
         """Numbers of the images of an epoch in its order, and the places they have in it."""
         numbers = tf.range(len(images), dtype=tf.int64)
@@ -83,10 +86,12 @@ def training_batches(
         mine = tf.reshape(tf.range(steps)[:, None] * batch_size + tf.range(own)[None] + shard[0] * own, [-1])
         return tf.data.Dataset.from_tensor_slices((tf.repeat(epoch, steps * own), mine, tf.gather(order, mine)))
 
+    @plain
     def image(epoch: tf.Tensor, place: tf.Tensor, number: tf.Tensor) -> tuple:
         pixels = change(images.read(number), Stream(fold(keys[IMAGE], epoch, place)))
         return pixels, tf.one_hot(labels[number], depth), epoch, place
 
+    @plain
     def batch(x: tf.Tensor, y: tf.Tensor, epoch: tf.Tensor, place: tf.Tensor) -> tuple:
         if mix is not None:
             x, y = mix(x, y, Stream(fold(keys[BATCH], epoch[0], place[0])))
@@ -96,9 +101,8 @@ def training_batches(
     data = tf.data.Dataset.range(first_epoch, last).flat_map(places)
     data = data.map(image, num_parallel_calls=tf.data.AUTOTUNE).batch(own, drop_remainder=True)
     data = data.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
-    if epochs is not None:
-        data = data.apply(tf.data.experimental.assert_cardinality(steps * epochs))
-    return _ready(data)
+    batches = tf.data.INFINITE_CARDINALITY if epochs is None else steps * epochs
+    return _ready(data.apply(tf.data.experimental.assert_cardinality(batches)))
 
 
 def evaluation_batches(
@@ -129,6 +133,7 @@ def evaluation_batches(
     _check_shard(shard)
     labels, depth = tf.constant(images.labels), len(images.classes)
 
+    @plain
     def image(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         pixels = evaluated(images.read(number), evaluation)
         return preprocess_input(pixels) if scale else pixels, tf.one_hot(labels[number], depth)

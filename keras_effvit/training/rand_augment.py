@@ -49,7 +49,9 @@ class RandAugment:
             )
         self.count, self.magnitude, self.deviation = operations, magnitude, deviation
         self.operations = {**_geometry(), **_colours()}
-        self._apply = tf.function(self._apply_one)  # one graph of all operations, however many are drawn
+        self._apply = tf.function(
+            self._apply_one, autograph=False
+        )  # one graph of all operations, however many are drawn
 
     def __call__(self, image: tf.Tensor, stream: Stream) -> tf.Tensor:
         """The image after the operations.
