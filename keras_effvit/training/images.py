@@ -1,5 +1,6 @@
 """Labelled images known by number, wherever they lie."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -30,6 +31,8 @@ class Images:
         read: the pixels of an image, uint8 (height, width, 3), for its number: a scalar int64 tensor. It runs in a
             graph of TensorFlow.
         skipped: what was left out, and why.
+        content: the file of an image, encoded, for its number; nothing where there are none.
+        fingerprint: the same for the same images in the same order, and hardly ever for others.
 
     Example:
         >>> images = arrays(np.zeros((6, 32, 32, 3), "uint8"), [0, 0, 0, 1, 1, 1], classes=["cat", "dog"])
@@ -42,6 +45,8 @@ class Images:
     labels: np.ndarray
     read: Callable[[tf.Tensor], tf.Tensor]
     skipped: tuple[Skipped, ...] = ()
+    content: Callable[[tf.Tensor], tf.Tensor] | None = None
+    fingerprint: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,12 +63,17 @@ class Images:
         chosen = np.asarray(numbers, np.int64)
         if chosen.ndim != 1 or (chosen < 0).any() or (chosen >= len(self)).any():
             raise ValueError(f"`numbers` must be a list of numbers in [0, {len(self)}). Received: numbers={numbers}")
-        read = self.read
 
-        def read_chosen(number: tf.Tensor) -> tf.Tensor:
-            return read(tf.constant(chosen)[number])
+        def of_chosen(function: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
+            return lambda number: function(tf.constant(chosen)[number])
 
-        return replace(self, labels=self.labels[chosen], read=read_chosen)
+        return replace(
+            self,
+            labels=self.labels[chosen],
+            read=of_chosen(self.read),
+            content=of_chosen(self.content) if self.content else None,
+            fingerprint=fingerprint(self.fingerprint, chosen),
+        )
 
     def split(self, share: float, seed: int = 0) -> tuple["Images", "Images"]:
         """Divides the images so that every class is divided alike.
@@ -127,7 +137,19 @@ def arrays(images: np.ndarray, labels: Sequence[int] | np.ndarray, classes: Sequ
         image = tf.gather(held, number)
         return tf.repeat(image, 3, axis=-1) if pixels.shape[-1] == 1 else image
 
-    return Images(names, numbers, read)
+    return Images(names, numbers, read, fingerprint=fingerprint(*names, numbers, pixels))
+
+
+def fingerprint(*parts: str | np.ndarray) -> str:
+    """A short name for some words and arrays.
+
+    Args:
+        parts: in their order.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode() + b"\0" if isinstance(part, str) else np.ascontiguousarray(part).data)
+    return digest.hexdigest()[:16]
 
 
 def _labels(labels: Sequence[int] | np.ndarray, count: int) -> np.ndarray:
