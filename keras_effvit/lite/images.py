@@ -9,7 +9,7 @@ import numpy as np
 from keras_effvit.lite.child import LiteError
 from keras_effvit.preprocessing import preprocess_input
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"})
 
 
 def image_files(folder: str | Path) -> list[Path]:
@@ -21,13 +21,40 @@ def image_files(folder: str | Path) -> list[Path]:
     Raises:
         LiteError: if it is no folder, or holds none.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise LiteError(f"Expected a folder of images. Received: {folder}")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    files = _below(Path(folder))
     if not files:
         raise LiteError(f"Expected images ({', '.join(sorted(SUFFIXES))}) in {folder}. Received: none")
     return files
+
+
+def class_files(folder: str | Path) -> dict[str, list[Path]]:
+    """The image files of every class, in order; a class is a folder with its name, and may be empty.
+
+    Args:
+        folder: the folder of folders. What is hidden in it, whose name begins with a dot, is left out.
+
+    Raises:
+        LiteError: if it is no folder, or holds no folders, or images beside them.
+    """
+    folders, classes = Path(folder), {}
+    for path in sorted(folders.glob("[!.]*")):
+        if path.is_dir():
+            classes[path.name] = [file for file in _below(path) if not _is_hidden(file.relative_to(path))]
+        elif path.suffix.lower() in SUFFIXES:
+            raise LiteError(f"Expected a folder for every class in {folder}. Received: {path.name} beside them")
+    if not classes:
+        raise LiteError(f"Expected a folder of images for every class in {folder}. Received: no folder")
+    return classes
+
+
+def _below(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise LiteError(f"Expected a folder of images. Received: {folder}")
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def read_image(path: Path, shape: tuple[int, ...], *, scale: bool = True) -> np.ndarray:
@@ -59,9 +86,6 @@ def labelled_images(
         shape: (height, width, channels).
         scale: as in `read_image`.
     """
-    classes = sorted(path.name for path in Path(folder).iterdir() if path.is_dir()) if Path(folder).is_dir() else []
-    for path in image_files(folder):
-        name = path.relative_to(folder).parts[0]
-        if name not in classes:
-            raise LiteError(f"Expected a folder for every class in {folder}. Received: {path.name} beside them")
-        yield read_image(path, shape, scale=scale), classes.index(name)
+    for label, files in enumerate(class_files(folder).values()):
+        for path in files:
+            yield read_image(path, shape, scale=scale), label

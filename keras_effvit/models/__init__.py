@@ -10,6 +10,13 @@ from keras_effvit.models import efficientvit_b as efficientvit_b
 # isort: on
 
 from keras_effvit.models.macs import count_macs
-from keras_effvit.models.registry import ModelInfo, create_backbone, create_model, list_models, model_info
+from keras_effvit.models.registry import (
+    ModelInfo,
+    create_backbone,
+    create_model,
+    evaluation_of,
+    list_models,
+    model_info,
+)
 
-__all__ = ["ModelInfo", "count_macs", "create_backbone", "create_model", "list_models", "model_info"]
+__all__ = ["ModelInfo", "count_macs", "create_backbone", "create_model", "evaluation_of", "list_models", "model_info"]

@@ -14,6 +14,7 @@ import keras
 from keras_effvit.models.assemble import BACKBONE_DEFAULTS, DEFAULTS, assemble, assemble_backbone
 from keras_effvit.models.macs import count_macs
 from keras_effvit.models.spec import Family, ModelSpec, PaperFigures
+from keras_effvit.preprocessing import Evaluation
 
 
 @dataclass(frozen=True)
@@ -252,6 +253,29 @@ def model_info(name: str) -> ModelInfo:
         citation=entry.family.citation,
         options=entry.options,
     )
+
+
+def evaluation_of(name: str, size: int | None = None) -> Evaluation:
+    """How a model's authors prepare images for evaluation.
+
+    Args:
+        name: one of `list_models()`.
+        size: side of the model's input; the authors' if not given. For another one, the resize before the crop keeps
+            its ratio to it.
+
+    Raises:
+        ValueError: for an unknown name, or a size that is not positive.
+
+    Example:
+        >>> evaluation_of("lvt"), evaluation_of("lvt", 64).resize
+        (Evaluation(size=224, resize=233, interpolation='bicubic'), 67)
+    """
+    authors = _find(name).spec.evaluation
+    if size is None or size == authors.size:
+        return authors
+    if size < 1:
+        raise ValueError(f"`size` must be positive. Received: size={size}")
+    return replace(authors, size=size, resize=round(size * authors.resize / authors.size))
 
 
 def count_params(variables) -> int:
