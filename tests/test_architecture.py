@@ -20,9 +20,13 @@ MAY_IMPORT = {
     "models": {"layers", "preprocessing"},
     "weights": {"models", "layers", "atomic"},
     "lite": {"layers", "preprocessing", "atomic"},
+    "explain": {"lite", "models", "layers", "preprocessing", "atomic", "samples"},
     "device": {"report", "atomic"},  # of the reports, their records
     "report": {"lite", "atomic"},
-    "cli": {"models", "weights", "lite", "device", "report", "preprocessing", "samples", "layers", "atomic"},
+    "cli": {
+        *("models", "weights", "lite", "explain", "device", "report"),
+        *("preprocessing", "samples", "layers", "atomic"),
+    },
 }
 LONGEST_FILE, LONGEST_FUNCTION, MOST_PARAMETERS = 400, 40, 12
 
