@@ -1,6 +1,6 @@
 """Efficient vision transformers in Keras 3, on their way to a phone."""
 
-from keras_effvit import device, layers, lite, report, weights
+from keras_effvit import device, explain, layers, lite, report, weights
 from keras_effvit.models import (
     ModelInfo,
     create_backbone,
@@ -35,6 +35,7 @@ __all__ = [
     "create_model",
     "decode_predictions",
     "device",
+    "explain",
     "layers",
     "lite",
     "list_models",

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from keras_effvit.cli import lite, measuring, models
+from keras_effvit.cli import explaining, lite, measuring, models
 from keras_effvit.device.errors import DeviceError
 
 
@@ -29,6 +29,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="keras-effvit", description="Efficient vision transformers for phones.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for part in (models, lite, measuring):
+    for part in (models, explaining, lite, measuring):
         part.add_commands(commands)
     return parser

@@ -15,6 +15,7 @@ from keras_effvit.layers.heads import check_heads, multi_head_attention
 from keras_effvit.layers.initializers import conv_fan_out
 from keras_effvit.layers.mlp import linear
 from keras_effvit.layers.norm import LayerNorm
+from keras_effvit.layers.recording import attending
 from keras_effvit.layers.registration import Composite, serializable
 from keras_effvit.layers.windows import flatten_map
 
@@ -147,6 +148,7 @@ class RecursiveAtrousSelfAttention(Composite):
             self.norm = LayerNorm(name="norm")
             self.norm.build((None, None, None, channels))
 
+    @attending
     def call(self, inputs):
         return recur(self._attend, inputs, self.recursion)
 
@@ -159,7 +161,7 @@ class RecursiveAtrousSelfAttention(Composite):
         if self.reduction > 1:
             x = self.norm(self.reduce(x))
         k, v = ops.split(flatten_map(self.kv(x)), 2, axis=-1)
-        y = multi_head_attention(flatten_map(q), k, v, self.num_heads)
+        y = multi_head_attention(flatten_map(q), k, v, self.num_heads, kind="atrous")
         return self.proj(ops.reshape(y, (-1, height, width, channels)))
 
     def compute_output_shape(self, input_shape):

@@ -11,6 +11,7 @@ from keras_effvit.layers.heads import check_heads, multi_head_attention
 from keras_effvit.layers.initializers import narrow_normal
 from keras_effvit.layers.mlp import Mlp, linear
 from keras_effvit.layers.norm import LayerNorm
+from keras_effvit.layers.recording import attending
 from keras_effvit.layers.registration import Composite, serializable
 from keras_effvit.layers.windows import flatten_map
 
@@ -30,6 +31,7 @@ class ClassToken(keras.layers.Layer):
     def build(self, input_shape):
         self.token = self.add_weight(name="token", shape=(1, 1, input_shape[-1]), initializer=narrow_normal())
 
+    @attending  # of no attention, but it knows the map that the tokens were
     def call(self, inputs):
         tokens = flatten_map(inputs)
         return ops.concatenate([ops.zeros_like(tokens[:, :1]) + self.token, tokens], axis=1)
@@ -66,9 +68,10 @@ class ClassAttention(Composite):
         self.proj = linear(channels, "proj")
         self.proj.build(input_shape)
 
+    @attending
     def call(self, inputs):
         k, v = ops.split(self.kv(inputs), 2, axis=-1)
-        return self.proj(multi_head_attention(self.q(inputs[:, :1]), k, v, self.num_heads))
+        return self.proj(multi_head_attention(self.q(inputs[:, :1]), k, v, self.num_heads, kind="class"))
 
     def compute_output_shape(self, input_shape):
         return input_shape[0], 1, input_shape[-1]

@@ -12,6 +12,7 @@ from keras import ops
 from keras_effvit.layers.heads import check_heads
 from keras_effvit.layers.initializers import conv_fan_out
 from keras_effvit.layers.mlp import linear
+from keras_effvit.layers.recording import attending, record
 from keras_effvit.layers.registration import Composite, serializable
 from keras_effvit.layers.windows import window_merge, window_partition
 
@@ -102,6 +103,7 @@ def mix_positions(logits, values, heads: int) -> list:
     """
     _, rows, columns, channels = ops.shape(values[0])
     weights = ops.softmax(ops.reshape(logits, (-1, heads, POSITIONS, POSITIONS)), axis=-1)
+    record("convolution", weights)
     values = [ops.reshape(value, (-1, heads, 1, channels // heads)) for value in values]
     values = ops.concatenate([ops.concatenate(values[j : j + 3], axis=2) for j in (0, 3, 6)], axis=2)
     mixed = ops.matmul(weights, values)
@@ -164,6 +166,7 @@ class ConvolutionalSelfAttention(Composite):
         self.proj = linear(channels, "proj")
         self.proj.build(input_shape)
 
+    @attending
     def call(self, inputs):
         _, height, width, channels = ops.shape(inputs)
         # `same` leaves the padding out of the mean: at an odd border only pixels of the map are averaged.

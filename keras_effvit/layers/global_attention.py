@@ -11,6 +11,7 @@ from keras import ops
 from keras_effvit.layers.heads import check_heads, multi_head_attention
 from keras_effvit.layers.initializers import narrow_normal
 from keras_effvit.layers.mlp import linear
+from keras_effvit.layers.recording import attending
 from keras_effvit.layers.registration import Composite, serializable
 from keras_effvit.layers.windows import flatten_map, pad_to_windows, window_merge, window_partition
 
@@ -64,7 +65,7 @@ class LocalWindowAttention(keras.layers.Layer):
         self.bias_table = self.add_weight(name="bias_table", shape=shape, initializer=narrow_normal())
 
     def call(self, query, key, value):
-        return multi_head_attention(query, key, value, self.num_heads, self._bias())
+        return multi_head_attention(query, key, value, self.num_heads, self._bias(), kind="window")
 
     def _bias(self):
         """(heads, p, p)."""
@@ -105,7 +106,7 @@ class GlobalAggregation(keras.layers.Layer):
         check_heads(query_shape[-1], self.num_heads)
 
     def call(self, query, key, value):
-        return multi_head_attention(query, key, value, self.num_heads)
+        return multi_head_attention(query, key, value, self.num_heads, kind="aggregation")
 
     def compute_output_shape(self, query_shape, key_shape, value_shape):
         return query_shape
@@ -141,7 +142,7 @@ class GlobalBroadcast(Composite):
 
     def call(self, query, tokens):
         k, v = ops.split(self.kv(tokens), 2, axis=-1)
-        return multi_head_attention(query, k, v, self.num_heads)
+        return multi_head_attention(query, k, v, self.num_heads, kind="broadcast")
 
     def compute_output_shape(self, query_shape, tokens_shape):
         return query_shape
@@ -197,10 +198,14 @@ class LocalGlobalAttention(Composite):
         self.proj = linear(channels, "proj")
         self.proj.build(rows)
 
+    @attending
     def call(self, pixels, tokens=None):
         padded = pixels if self.window_size is None else pad_to_windows(pixels, self.window_size)
         q, k, v = ops.split(self.qkv(self._cut(padded)), 3, axis=-1)
-        mixed = multi_head_attention(q, k, v, self.num_heads) if self.window_size is None else self.local(q, k, v)
+        if self.window_size is None:
+            mixed = multi_head_attention(q, k, v, self.num_heads, kind="global")
+        else:
+            mixed = self.local(q, k, v)
         if tokens is not None:
             token_query = self.qkv(tokens)[..., : tokens.shape[-1]]
             tokens = self.aggregation(token_query, *(self._sequence(x, padded, pixels) for x in (k, v)))

@@ -5,6 +5,8 @@ Legend: `b` batch (or batch * windows), `n m` queries and keys, `heads`, `d` cha
 
 from keras import ops
 
+from keras_effvit.layers.recording import record
+
 
 def check_heads(channels: int, heads: int) -> None:
     """Raises ValueError unless the channels split evenly over the heads."""
@@ -32,11 +34,13 @@ def attention_weights(q, k, bias=None):
     return ops.softmax(scores if bias is None else scores + bias, axis=-1)
 
 
-def attend(q, k, v, bias=None):
-    """Softmax attention of split heads -> (b, heads, n, d)."""
-    return ops.matmul(attention_weights(q, k, bias), v)
+def attend(q, k, v, bias=None, *, kind: str = "softmax"):
+    """Softmax attention of split heads -> (b, heads, n, d), recorded as of a kind."""
+    weights = attention_weights(q, k, bias)
+    record(kind, weights)
+    return ops.matmul(weights, v)
 
 
-def multi_head_attention(q, k, v, heads: int, bias=None):
-    """Softmax attention of `heads` heads of (b, n, c) over (b, m, c) -> (b, n, c)."""
-    return merge_heads(attend(*(split_heads(x, heads) for x in (q, k, v)), bias=bias))
+def multi_head_attention(q, k, v, heads: int, bias=None, *, kind: str = "softmax"):
+    """Softmax attention of `heads` heads of (b, n, c) over (b, m, c) -> (b, n, c), recorded as of a kind."""
+    return merge_heads(attend(*(split_heads(x, heads) for x in (q, k, v)), bias=bias, kind=kind))

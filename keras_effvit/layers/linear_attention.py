@@ -15,6 +15,7 @@ from keras_effvit.layers.conv import ConvNormAct, PaddedConv2D, PaddedDepthwiseC
 from keras_effvit.layers.grouped import GroupedLinear
 from keras_effvit.layers.heads import attend
 from keras_effvit.layers.initializers import narrow_normal
+from keras_effvit.layers.recording import attending, record
 from keras_effvit.layers.registration import Composite, serializable
 from keras_effvit.layers.windows import flatten_map
 
@@ -46,6 +47,7 @@ def relu_linear_attention(q, k, v, epsilon: float = OFFICIAL_EPSILON):
     """
     dtype, precise = q.dtype, keras.backend.result_type(q.dtype, "float32")
     q, k, v = (ops.cast(x, precise) for x in (q, k, v))
+    record("linear", q, k)
     d = v.shape[2]
     v = ops.concatenate([v, ops.ones_like(v[:, :, :1])], axis=2)
     sums = ops.matmul(v, ops.transpose(ops.relu(k), (0, 1, 3, 2)))
@@ -141,6 +143,7 @@ class LinearAttention(_MapAttention):
         self.proj = PaddedConv2D(channels, 1, kernel_initializer=narrow_normal(), name="proj")
         self.proj.build((*input_shape[:-1], inner))
 
+    @attending
     def call(self, inputs):
         return self.proj(self.attend(self.qkv(inputs)))
 
@@ -202,6 +205,7 @@ class MultiScaleLinearAttention(_MapAttention):
         self.proj = ConvNormAct(channels, zero_norm=self.zero_norm, kernel_initializer=narrow_normal(), name="proj")
         self.proj.build((*input_shape[:-1], 2 * channels))
 
+    @attending
     def call(self, inputs, training=False):
         pixels = self.qkv(inputs)
         neighbourhoods = self.aggregate_point(self.aggregate_depth(pixels))

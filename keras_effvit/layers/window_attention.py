@@ -14,6 +14,7 @@ from keras_effvit.layers.heads import attention_weights, check_heads, merge_head
 from keras_effvit.layers.initializers import conv_uniform
 from keras_effvit.layers.mlp import linear
 from keras_effvit.layers.norm import BLOCK_EPSILON, LayerNorm
+from keras_effvit.layers.recording import attending, record
 from keras_effvit.layers.registration import Composite, serializable
 from keras_effvit.layers.windows import flatten_map, pad_to_windows, window_grid, window_merge, window_partition
 
@@ -39,6 +40,7 @@ def mix_windows(q, k, pixels, heads: int):
         return pixels  # a window alone attends to itself with weight 1
     p = pixels.shape[1]
     weights = attention_weights(split_heads(q, heads), split_heads(k, heads))
+    record("pointwise", weights)
     values = ops.transpose(ops.reshape(pixels, (-1, p, heads, c // heads)), (0, 2, 1, 3))
     values = ops.transpose(ops.reshape(values, (-1, n, heads, p * c // heads)), (0, 2, 1, 3))
     mixed = ops.transpose(ops.matmul(weights, values), (0, 2, 1, 3))
@@ -70,7 +72,7 @@ class DepthwiseSelfAttention(Composite):
 
     def call(self, inputs):
         q, k, v = ops.split(self.qkv(inputs), 3, axis=-1)
-        return multi_head_attention(q, k, v, self.num_heads) + inputs
+        return multi_head_attention(q, k, v, self.num_heads, kind="window") + inputs
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -178,6 +180,7 @@ class SeparableSelfAttention(Composite):
         self.proj = linear(channels, "proj")
         self.proj.build(input_shape)
 
+    @attending
     def call(self, inputs):
         height, width, channels = inputs.shape[1:]
         x = pad_to_windows(inputs, self.window_size)
@@ -252,6 +255,7 @@ class GroupedSelfAttention(Composite):
         self.proj = linear(input_shape[-1], "proj")
         self.proj.build(input_shape)
 
+    @attending
     def call(self, inputs):
         _, height, width, channels = ops.shape(inputs)
         x = self.proj(self.dsa(self.norm(flatten_map(inputs))))
