@@ -60,7 +60,9 @@ def images_of(name: str) -> tuple[Any, Any]:
 
     digits = load_digits()
     scaled = (255 / 16 * digits.images).astype(np.uint8)
-    pixels = np.stack([np.asarray(Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for image in scaled])
+    pixels = np.stack(
+        [np.asarray(Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for image in scaled]
+    )
     numbers = np.random.default_rng(0).permutation(len(pixels))
     everything = arrays(pixels, digits.target, [str(digit) for digit in range(10)])
     return everything.subset(numbers[: budget.train]), everything.subset(numbers[budget.train :])

@@ -205,6 +205,4 @@ def _map(record: Record, kind: str, side: int | None, pixels: np.ndarray, values
         side = None
     epsilon = getattr(record.layer, "epsilon", 0.0)
     axes = AXES.get(kind, ALL)
-    return AttentionMap(
-        record.layer.path, kind, axes, record.map, grid, side, tokens, pixels, tuple(values), epsilon
-    )
+    return AttentionMap(record.layer.path, kind, axes, record.map, grid, side, tokens, pixels, tuple(values), epsilon)

@@ -87,7 +87,7 @@ TEXTURES: dict[str, Distance] = {each.__name__: each for each in (checkerboard, 
 CLASSES = tuple(sorted({**SHAPES, **TEXTURES}))
 
 
-def drawn(count: int, size: int = 64, seed: int = 0) -> Images:
+def drawn(count: int, size: int = 64, seed: int = 0, *, clutter: float = 1.0) -> Images:
     """Draws images of ten classes: six shapes and four textures, over something and partly under something.
 
     Where a thing lies, how large it is, how it is turned, its colours, what is behind and before it, and the noise are
@@ -97,6 +97,8 @@ def drawn(count: int, size: int = 64, seed: int = 0) -> Images:
         count: how many images.
         size: their side in pixels.
         seed: another one gives other images, as for validation.
+        clutter: how much there is beside the thing, from 0 to 1: waves behind it, bars and discs before and behind,
+            noise. At 0 it lies on a ramp of two colours, which small models learn within minutes.
 
     Raises:
         ValueError: if there is nothing to draw, or too small.
@@ -110,44 +112,47 @@ def drawn(count: int, size: int = 64, seed: int = 0) -> Images:
         raise ValueError(f"`count` must be at least 1. Received: count={count}")
     if size < 8:
         raise ValueError(f"`size` must be at least 8 pixels. Received: size={size}")
+    if not 0 <= clutter <= 1:
+        raise ValueError(f"`clutter` must be between 0 and 1. Received: clutter={clutter}")
     labels = np.arange(count) % len(CLASSES)
     pixels = np.empty((count, size, size, 3), np.uint8)
     for number, label in enumerate(labels):
-        pixels[number] = draw(CLASSES[label], size, np.random.default_rng([seed, number]))
+        pixels[number] = draw(CLASSES[label], size, np.random.default_rng([seed, number]), clutter)
     return arrays(pixels, labels, CLASSES)
 
 
-def draw(name: str, size: int, random: np.random.Generator) -> np.ndarray:
+def draw(name: str, size: int, random: np.random.Generator, clutter: float = 1.0) -> np.ndarray:
     """Draws one image.
 
     Args:
         name: of a class.
         size: its side in pixels.
         random: where everything that varies comes from; another generator, another scene.
+        clutter: as of `drawn`.
 
     Returns:
         RGB pixels, (size, size, 3), uint8.
     """
     along = (np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1
     x, y = np.meshgrid(along, along)
-    image = _background(x, y, random)
-    for _ in range(random.integers(0, 4)):
+    image = _background(x, y, random, clutter)
+    for _ in range(round(clutter * random.integers(0, 4))):
         image = _clutter(image, x, y, random)
     image = _thing(image, name, x, y, random)
-    for _ in range(random.integers(0, 3)):
+    for _ in range(round(clutter * random.integers(0, 3))):
         image = _clutter(image, x, y, random)
-    noise = random.standard_normal(image.shape, np.float32) * np.float32(random.uniform(0, 0.08))
+    noise = random.standard_normal(image.shape, np.float32) * np.float32(clutter * random.uniform(0, 0.08))
     return (np.clip(image + noise, 0, 1) * 255).astype(np.uint8)
 
 
-def _background(x: np.ndarray, y: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def _background(x: np.ndarray, y: np.ndarray, random: np.random.Generator, clutter: float) -> np.ndarray:
     """A gradient between two colours, and two faint waves over it."""
     first, second = random.uniform(0, 1, (2, 3)).astype(np.float32)
     angle = random.uniform(0, 2 * math.pi)
     ramp = (math.cos(angle) * x + math.sin(angle) * y + 1.4) / 2.8
     for _ in range(2):
         wide, high, phase, strength = random.uniform((1, 1, 0, 0), (9, 9, 2 * math.pi, 0.25)).tolist()
-        ramp = ramp + strength * np.sin(wide * x + high * y + phase)
+        ramp = ramp + clutter * strength * np.sin(wide * x + high * y + phase)
     return first + (second - first) * ramp[..., None]
 
 

@@ -147,8 +147,11 @@ def models_alike():
     scale, colours, mean = colour_layers()
     yield "logits", colour_model(None)
     yield "whole numbers", colour_model(dtype="uint8")
-    yield "sequential", colour_weights(
-        keras.Sequential([keras.Input((32, 32, 3)), scale, colours, mean, keras.layers.Dense(2, "softmax")])
+    yield (
+        "sequential",
+        colour_weights(
+            keras.Sequential([keras.Input((32, 32, 3)), scale, colours, mean, keras.layers.Dense(2, "softmax")])
+        ),
     )
     backbone = keras.Sequential([keras.Input((32, 32, 3)), *colour_layers()[:2]], name="backbone")
     inputs = keras.Input((32, 32, 3))

@@ -78,7 +78,15 @@ def test_any_size(size):
     assert (image.reshape(10, -1).std(axis=1) > 5).all()  # something is in it
 
 
-@pytest.mark.parametrize("asked", [{"count": 0}, {"count": 3, "size": 7}])
+def test_without_clutter_a_thing_lies_on_a_ramp():
+    """Both have no curvature but at the thing's edge, beyond what rounding to whole numbers makes."""
+    discs = np.flatnonzero(drawn(40).labels == drawing.CLASSES.index("disc"))
+    plain, busy = (pixels(drawn(40, size=128, clutter=clutter).subset(discs)).astype(int) for clutter in (0.0, 1.0))
+    flat = [(np.abs(np.diff(images, 2, axis=2)) <= 2).mean() for images in (plain, busy)]
+    assert flat[0] > 0.95 > flat[1]
+
+
+@pytest.mark.parametrize("asked", [{"count": 0}, {"count": 3, "size": 7}, {"count": 3, "clutter": 1.5}])
 def test_nothing_to_draw(asked):
     with pytest.raises(ValueError, match="Received: "):
         drawn(**asked)
