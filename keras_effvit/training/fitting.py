@@ -126,6 +126,7 @@ def _begin(job: Job) -> Run:
     path = _path(job, RUN)
     if path is None:
         return fresh
+    _sweep(path.parent)
     if job.settings.resume and path.exists():
         run = read_run(path)
         _check_same(path, run.plan, fresh.plan)
@@ -138,6 +139,14 @@ def _begin(job: Job) -> Run:
             temporary.write_text("".join(f"{name}\n" for name in job.train.classes))
         fresh.save(path)
     return fresh
+
+
+def _sweep(folder: Path) -> None:
+    """Deletes what a process was writing when it was killed."""
+    for name in (RUN, BEST, LAST, CLASSES, f"{CHECKPOINT}/latest.weights.h5"):
+        path = folder / name
+        for leftover in path.parent.glob(f".{path.name}.*"):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _check_same(path: Path, there: Any, here: Any) -> None:

@@ -35,10 +35,10 @@ def logits_of(model: keras.Model) -> keras.Model:
         raise ValueError(f"Expected a model that classifies, (batch, classes). Received: {model.name}, {output.shape}")
     kind, activation = type(operation).__name__, getattr(operation, "activation", None)
     if kind == "Softmax" or (kind == "Activation" and activation is keras.activations.softmax):
-        return keras.Model(model.inputs, operation._inbound_nodes[node].input_tensors[0], name=model.name)
+        return keras.Model(model.inputs[0], operation._inbound_nodes[node].input_tensors[0], name=model.name)
     if activation is keras.activations.softmax:
         # A softmax's logarithm is the logits but for a constant in every row, which a softmax forgets again.
-        return keras.Model(model.inputs, ops.log(ops.maximum(output, SMALLEST)), name=model.name)
+        return keras.Model(model.inputs[0], ops.log(ops.maximum(output, SMALLEST)), name=model.name)
     if activation is None or activation is keras.activations.linear:
         return model
     raise ValueError(
@@ -86,7 +86,7 @@ def token_view(model: keras.Model, seed: int) -> TokenView | None:
         return None
     embedding, class_token, heads = (kinds[kind] for kind in (OverlapPatchEmbedding, ClassToken, TokenHeads))
     return TokenView(
-        keras.Model(model.inputs, embedding.output),
+        keras.Model(model.inputs[0], embedding.output),
         keras.Model(embedding.output, [heads.input, class_token.input]),
         heads,
         MixToken(BOX_SCALE, seed=seed),
