@@ -37,10 +37,12 @@ def fit(job: Job) -> keras.callbacks.History:
     checkpoint = None if job.folder is None else Checkpoint(job.folder / CHECKPOINT, learner, chief=job.place.chief)
     first = agreed(job.strategy, 0 if checkpoint is None or not job.place.chief else checkpoint.restore())
     share(job.strategy, [*learner.variables, *learner.optimizer.variables])
+    validation, validation_steps = (None, None) if job.val is None else job.shared_validation_data()
     with losing_workers(job.strategy):
         learner.fit(
             job.training_data(first),
-            validation_data=None if job.val is None else job.validation_data(job.strategy),
+            validation_data=validation,
+            validation_steps=validation_steps,
             initial_epoch=first,
             epochs=job.settings.epochs,
             steps_per_epoch=job.steps,

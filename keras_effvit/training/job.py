@@ -148,28 +148,37 @@ class Job:
         )
         return per_replica(self.strategy, batches, self.settings.batch_size // replicas_of(self.strategy))
 
-    def validation_data(self, strategy: Any = None) -> Any:
-        """Images, labels and weights, which are 1.
+    def validation_data(self) -> tf.data.Dataset:
+        """Images, labels and weights, which are 1: all of them."""
+        return self._weighted((0, 1))
 
-        Args:
-            strategy: to divide them by. All devices must get as many batches, so there are some of weight 0.
+    def shared_validation_data(self) -> tuple[Any, int | None]:
+        """This worker's part for its devices, and in how many steps all have seen everything.
+
+        Every device must get as many batches as the others, so there are some of weight 0.
         """
         assert self.val is not None
-        place, part = place_in(strategy), self.settings.batch_size // replicas_of(self.strategy)
-        shard = (place.worker, place.workers)
-        pairs = evaluation_batches(
-            self.val, evaluation=self.evaluation, batch_size=part, scale=self._scale, shard=shard
-        )
-        batches = pairs.map(lambda x, y: (x, y, tf.ones(tf.shape(y)[0])))
-        if strategy is None:
-            return batches
+        if self.strategy is None:
+            return self.validation_data(), None
+        place = self.place
+        local = replicas_of(self.strategy) // place.workers
+        steps = -(-len(self.val) // (place.workers * self._evaluated * local))
         nothing = tf.zeros((1, self.size, self.size, 3)), tf.zeros((1, len(self.val.classes))), tf.zeros(1)
-        local = strategy.num_replicas_in_sync // place.workers
-        count = -(-len(self.val) // (place.workers * part))
-        padded = batches.concatenate(tf.data.Dataset.from_tensors(nothing).repeat()).take(-(-count // local) * local)
-        # Keras would take the number of a worker's batches for that of its steps, and miss some with two devices.
-        padded = padded.apply(tf.data.experimental.assert_cardinality(tf.data.UNKNOWN_CARDINALITY))
-        return strategy.distribute_datasets_from_function(lambda _: padded)
+        batches = self._weighted((place.worker, place.workers))
+        padded = batches.concatenate(tf.data.Dataset.from_tensors(nothing).repeat()).take(steps * local).repeat()
+        return self.strategy.distribute_datasets_from_function(lambda _: padded), steps
+
+    def _weighted(self, shard: tuple[int, int]) -> tf.data.Dataset:
+        assert self.val is not None
+        batches = evaluation_batches(
+            self.val, evaluation=self.evaluation, batch_size=self._evaluated, scale=self._scale, shard=shard
+        )
+        return batches.map(lambda x, y: (x, y, tf.ones(tf.shape(y)[0])))
+
+    @property
+    def _evaluated(self) -> int:
+        """Images that a device measures at once."""
+        return self.settings.batch_size // replicas_of(self.strategy)
 
     def statistics_data(self) -> tf.data.Dataset:
         """Whole batches of training images, prepared as for evaluation."""

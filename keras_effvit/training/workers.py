@@ -97,19 +97,18 @@ def _start(command: Sequence[str], environment: Mapping[str, str], log: Path | N
 
 
 def _watch(processes: Sequence[subprocess.Popen], logs: Path) -> None:
-    while any(process.poll() is None for process in processes):
-        lost = [index for index, process in enumerate(processes) if process.returncode]
-        if lost:
-            _wait(processes, GRACE_S)  # they notice by themselves, and say so
+    while True:
+        codes = [process.poll() for process in processes]
+        lost = [index for index, code in enumerate(codes) if code]
+        if lost or None not in codes:
             break
         time.sleep(0.1)
-    lost = [index for index, process in enumerate(processes) if process.returncode]
     if lost:
         # One that was killed explains the others' failures, not the other way round.
         first = min(lost, key=lambda index: (processes[index].returncode > 0, index))
-        raise TrainingError(
-            f"Worker {first} of {len(processes)} {_fate(processes[first].returncode)}.{_last(logs, first)}"
-        )
+        fate = _fate(processes[first].returncode)
+        _wait(processes, GRACE_S)  # the others notice by themselves, and say so
+        raise TrainingError(f"Worker {first} of {len(processes)} {fate}.{_last(logs, first)}")
 
 
 def _fate(code: int) -> str:
@@ -138,7 +137,7 @@ def _end(processes: Sequence[subprocess.Popen]) -> None:
 
 def _wait(processes: Sequence[subprocess.Popen], seconds: float) -> None:
     until = time.monotonic() + seconds
-    while time.monotonic() < until and any(process.poll() is None for process in processes):
+    while time.monotonic() < until and None in [process.poll() for process in processes]:
         time.sleep(0.05)
 
 

@@ -181,7 +181,6 @@ def test_a_loss_that_is_no_number_ends_training_and_leaves_the_last_epoch(tmp_pa
     assert not (tmp_path / "checkpoint").exists()
 
 
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -165,7 +165,10 @@ def test_a_full_disk_costs_no_epoch_that_was_kept(disk, killed, alone):
     shutil.copytree(killed, folder, dirs_exist_ok=True)
     checkpoint = folder / "checkpoint" / "latest.weights.h5"
     before = checkpoint.read_bytes()
-    with only(16_384), pytest.raises(TrainingError, match=r"Could not write .*\. What was written before is still there"):
+    with (
+        only(16_384),
+        pytest.raises(TrainingError, match=r"Could not write .*\. What was written before is still there"),
+    ):
         train(folder)
     assert checkpoint.read_bytes() == before
     assert not [path for path in folder.rglob(".*")], "nothing half written is left"
