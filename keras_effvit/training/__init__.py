@@ -3,17 +3,29 @@
 from keras_effvit.training.augment import Augment
 from keras_effvit.training.batches import evaluation_batches, steps_per_epoch, training_batches
 from keras_effvit.training.drawing import drawn
+from keras_effvit.training.errors import TrainingError
 from keras_effvit.training.folders import image_folder
 from keras_effvit.training.images import Images, Skipped, arrays
+from keras_effvit.training.recipe import RECIPES, Recipe, recipe_for
+from keras_effvit.training.record import Epoch, Run, read_run
+from keras_effvit.training.scale import strategy
 
 __all__ = [
+    "RECIPES",
     "Augment",
+    "Epoch",
     "Images",
+    "Recipe",
+    "Run",
     "Skipped",
+    "TrainingError",
     "arrays",
     "drawn",
     "evaluation_batches",
     "image_folder",
+    "read_run",
+    "recipe_for",
     "steps_per_epoch",
+    "strategy",
     "training_batches",
 ]

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from keras_effvit.training.rand_augment import RandAugment
-from keras_effvit.training.random_crop import RandomResizedCrop
+from keras_effvit.training.rand_augment import RandAugment, check_strength
+from keras_effvit.training.random_crop import RandomResizedCrop, check_ranges
 from keras_effvit.training.streams import Stream
 
 #: Of an image's area, how much random erasing takes at least and at most.
@@ -56,9 +56,9 @@ class Augment:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"`{name}` must be between 0 and 1. Received: {name}={getattr(self, name)}")
         if self.rand_augment is not None:
-            RandAugment(*self.rand_augment)
+            check_strength(*self.rand_augment)
         if self.crop_scale is not None:
-            RandomResizedCrop(1, 1, self.crop_scale, self.crop_ratio)
+            check_ranges(self.crop_scale, self.crop_ratio)
 
 
 #: An image (height, width, 3) of any size or type and its stream -> float32 (size, size, 3), pixels from 0 to 255.

@@ -24,6 +24,21 @@ GREY = 128.0
 Operation = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
+def check_strength(operations: int, magnitude: float, deviation: float) -> None:
+    """Raises ValueError unless these are figures of a RandAugment.
+
+    Args:
+        operations: as of `RandAugment`.
+        magnitude: as of `RandAugment`.
+        deviation: as of `RandAugment`.
+    """
+    if operations < 1 or not 0 <= magnitude <= STRONGEST or deviation < 0:
+        raise ValueError(
+            "RandAugment takes one operation or more, a magnitude in [0, 10] and a deviation from 0 on. "
+            f"Received: {operations}, {magnitude}, {deviation}"
+        )
+
+
 class RandAugment:
     """Applies operations drawn at random, each with a strength of its own.
 
@@ -42,11 +57,7 @@ class RandAugment:
     """
 
     def __init__(self, operations: int = 2, magnitude: float = 9.0, deviation: float = 0.5):
-        if operations < 1 or not 0 <= magnitude <= STRONGEST or deviation < 0:
-            raise ValueError(
-                "RandAugment takes one operation or more, a magnitude in [0, 10] and a deviation from 0 on. "
-                f"Received: {operations}, {magnitude}, {deviation}"
-            )
+        check_strength(operations, magnitude, deviation)
         self.count, self.magnitude, self.deviation = operations, magnitude, deviation
         self.operations = {**_geometry(), **_colours()}
         self._apply = tf.function(

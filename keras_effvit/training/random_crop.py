@@ -53,6 +53,19 @@ def _middle_box(height: tf.Tensor, width: tf.Tensor, ratio: tuple[float, float])
     return tf.maximum(tf.stack([tall, wide]), 1)
 
 
+def check_ranges(scale: tuple[float, float], ratio: tuple[float, float]) -> None:
+    """Raises ValueError unless both are ranges that boxes can be drawn from.
+
+    Args:
+        scale: as of `crop_box`.
+        ratio: as of `crop_box`.
+    """
+    if not 0 < scale[0] <= scale[1] <= 1:
+        raise ValueError(f"`scale` must be a range within (0, 1]. Received: scale={scale}")
+    if not 0 < ratio[0] <= ratio[1]:
+        raise ValueError(f"`ratio` must be a range of positive numbers. Received: ratio={ratio}")
+
+
 def _pair(numbers: Sequence[float]) -> tuple[float, float]:
     first, second = numbers  # a list, if it comes out of a file
     return first, second
@@ -96,10 +109,7 @@ class RandomResizedCrop(keras.layers.Layer):
         super().__init__(**kwargs)
         if min(height, width) < 1:
             raise ValueError(f"`height` and `width` must be positive. Received: height={height}, width={width}")
-        if not 0 < scale[0] <= scale[1] <= 1:
-            raise ValueError(f"`scale` must be a range within (0, 1]. Received: scale={scale}")
-        if not 0 < ratio[0] <= ratio[1]:
-            raise ValueError(f"`ratio` must be a range of positive numbers. Received: ratio={ratio}")
+        check_ranges(scale, ratio)
         self.height, self.width = height, width
         self.scale, self.ratio, self.value_range = _pair(scale), _pair(ratio), _pair(value_range)
         self.interpolation = interpolation

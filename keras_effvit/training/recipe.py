@@ -1,0 +1,279 @@
+"""Training recipes: a row of figures for every paper, and what can be done with one."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+
+from keras_effvit.models.registry import families, list_models, models_of
+from keras_effvit.training.augment import Augment
+from keras_effvit.training.images import Images
+from keras_effvit.training.schedule import AdamW, cosine, undecayed
+
+#: Images as they are, but for the crop to a square.
+UNCHANGED = Augment()
+#: The papers' runs are counted in epochs of this many images.
+IMAGENET = 1_281_167
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a model is trained; `dataclasses.replace` changes a figure.
+
+    Attributes:
+        name: of the recipe.
+        epochs: of a whole run.
+        batch_size: the batch that the three rates are for; with another one they grow and shrink like it.
+        learning_rate: the highest, which half a cosine takes down to `final_rate`.
+        final_rate: after the last step.
+        warmup_rate: of the first step.
+        warmup_epochs: how long the rate rises in a line; the same share of a run of other length.
+        weight_decay: of AdamW, times the rate.
+        undecayed: names of weights without it, beside all that have one axis, such as biases and norms.
+        clip: largest norm of all gradients together, or `None`.
+        ema: momentum of the weights' moving average, which is what gets evaluated and kept, or `None`. In a run of
+            other length it averages over the same share of the steps.
+        loss: `"softmax"` cross-entropy, or `"sigmoid"`: every class a question of its own.
+        label_smoothing: share of a label that all classes get alike.
+        token_loss: weight of the loss of LVT's tokens, which turns MixToken on; `None` learns from the class token
+            alone, as models without classified tokens and students of a teacher do in any case.
+        drop_path: stochastic depth to create the model with, or `None` for what its paper prints; `fit` takes a model
+            as it is.
+        augment: what happens to images.
+        statistics_images: on how many images the statistics of batch normalisation are estimated anew at the end.
+        teacher_weight: what the distance to a teacher counts, of 1; the labels are the rest.
+        temperature: of that distance, the Kullback-Leibler divergence; `None` for the squared difference of the logits.
+
+    Raises:
+        ValueError: if a figure is out of its range.
+
+    Example:
+        >>> recipe = replace(recipe_for("sepvit_lite"), weight_decay=0.1)
+        >>> history = recipe.fit(SepViTLite(classes=10), train, val, epochs=10, folder="run")
+    """
+
+    name: str
+    epochs: int = 300
+    batch_size: int = 1024
+    learning_rate: float
+    final_rate: float
+    warmup_rate: float
+    warmup_epochs: float
+    weight_decay: float
+    undecayed: tuple[str, ...] = ()
+    clip: float | None = None
+    ema: float | None = None
+    loss: Literal["softmax", "sigmoid"] = "softmax"
+    label_smoothing: float = 0.1
+    token_loss: float | None = None
+    drop_path: float | None = None
+    augment: Augment = UNCHANGED
+    statistics_images: int = 0
+    teacher_weight: float = 0.5
+    temperature: float | None = 1.0
+
+    def __post_init__(self):
+        for name in ("epochs", "batch_size"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be a positive integer. Received: {name}={getattr(self, name)!r}")
+        for name in ("final_rate", "warmup_rate", "warmup_epochs", "weight_decay", "statistics_images"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"`{name}` must not be negative. Received: {name}={getattr(self, name)}")
+        for name in ("learning_rate", "clip", "token_loss", "temperature"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise ValueError(f"`{name}` must be positive. Received: {name}={getattr(self, name)}")
+        for name in ("ema", "label_smoothing", "teacher_weight", "drop_path"):
+            if not 0 <= (getattr(self, name) or 0) <= 1:
+                raise ValueError(f"`{name}` must be between 0 and 1. Received: {name}={getattr(self, name)}")
+        if self.loss not in ("softmax", "sigmoid"):
+            raise ValueError(f'`loss` must be "softmax" or "sigmoid". Received: loss={self.loss!r}')
+
+    def fine_tune(self) -> "Recipe":
+        """The row for few epochs from trained weights.
+
+        The rate is 1e-4 for a batch of 64, a tenth or less of the papers' highest, and what makes 300 epochs possible
+        would only hide the few images there are: no RandAugment, erasing, mixing or token labels, larger crops. Decay,
+        clipping, smoothing, loss and the moving average stay.
+        """
+        augment = replace(
+            self.augment,
+            crop_scale=(0.35, 1.0),
+            rand_augment=None,
+            color_jitter=0.2,
+            erasing=0.0,
+            mixup=0.0,
+            cutmix=0.0,
+        )
+        return replace(
+            self,
+            name=f"{self.name}-fine-tune",
+            epochs=30,
+            batch_size=64,
+            learning_rate=1e-4,
+            final_rate=1e-6,
+            warmup_rate=1e-6,
+            warmup_epochs=3,
+            token_loss=None,
+            augment=augment,
+        )
+
+    def optimizer(
+        self, variables: Iterable[keras.Variable], *, steps_per_epoch: int, epochs: int, batch_size: int
+    ) -> AdamW:
+        """The recipe's AdamW for a run.
+
+        Args:
+            variables: that are to be trained.
+            steps_per_epoch: updates in an epoch.
+            epochs: of the run.
+            batch_size: images of an update, those of all workers and of all accumulated parts together.
+        """
+        steps, scale = steps_per_epoch * epochs, batch_size / self.batch_size
+        warmup_steps = min(round(self.warmup_epochs * epochs / self.epochs * steps_per_epoch), steps - 1)
+        optimizer = AdamW(
+            cosine(
+                self.learning_rate * scale,
+                steps,
+                final=self.final_rate * scale,
+                warmup_steps=warmup_steps,
+                start=self.warmup_rate * scale,
+            ),
+            weight_decay=self.weight_decay,
+            global_clipnorm=self.clip,
+            use_ema=self.ema is not None,
+            ema_momentum=self.momentum(steps) if self.ema is not None else 0.99,
+        )
+        optimizer.exclude_from_weight_decay(var_list=undecayed(variables, self.undecayed))
+        return optimizer
+
+    def momentum(self, steps: int) -> float:
+        """The moving average's in a run, whose weights it averages over the same share of steps as in the paper's.
+
+        Args:
+            steps: of the run.
+        """
+        if self.ema is None:
+            raise ValueError(f"Expected a recipe with a moving average. Received: {self.name} with ema=None")
+        paper = self.epochs * IMAGENET / self.batch_size
+        return max(0.0, 1.0 - (1.0 - self.ema) * paper / steps)
+
+    def fit(
+        self,
+        model: keras.Model,
+        train: Images,
+        val: Images | None = None,
+        *,
+        epochs: int | None = None,
+        batch_size: int = 64,
+        folder: str | Path | None = None,
+        seed: int = 0,
+        teacher: keras.Model | None = None,
+        accumulate: int = 1,
+        strategy: Any = None,
+        resume: bool = True,
+        verbose: int | str = "auto",
+    ) -> keras.callbacks.History:
+        """Trains a model by this recipe; its weights are then the last, or their moving average.
+
+        With a folder, an epoch that is over stays: the same call goes on after it, whatever ended the process, and
+        comes to the same weights. (On a GPU, only under `tf.config.experimental.enable_op_determinism`.) It writes
+
+        * `run.json` after every epoch: recipe, data, versions, metrics, times;
+        * `best.keras`, the model after the epoch that was best on `val`, and `last.keras` at the end;
+        * `classes.txt`, and while it lasts `checkpoint/`, all that is needed to go on.
+
+        Args:
+            model: a classifier with one input, a fixed size and a class for each of the images'; logits or a softmax.
+            train: images to learn from.
+            val: images to measure on after every epoch.
+            epochs: of the whole run; the recipe's if not given.
+            batch_size: images of an update, on all workers and devices together.
+            folder: where to write; nothing is written if not given.
+            seed: decides order, augmentation, stochastic depth and MixToken.
+            teacher: a model with the same input and classes, whose logits or probabilities to learn from too.
+            accumulate: in how many parts an update's images go through the model, if they do not fit at once.
+            strategy: of `keras_effvit.training.strategy`, for several devices or workers.
+            resume: whether to go on with an earlier run in `folder`, if there is one; it is overwritten if not.
+            verbose: of Keras' `fit`.
+
+        Returns:
+            Keras' history, of the epochs of earlier processes too.
+
+        Raises:
+            TrainingError: a ValueError, if the loss is no number, something cannot be written, a worker is lost, or
+                `folder` holds another run. What was written before is still there.
+            ValueError: if arguments do not fit.
+        """
+        from keras_effvit.training.fitting import fit
+        from keras_effvit.training.job import Job, Settings
+
+        settings = Settings(
+            epochs=self.epochs if epochs is None else epochs,
+            batch_size=batch_size,
+            seed=seed,
+            accumulate=accumulate,
+            resume=resume,
+            verbose=verbose,
+        )
+        return fit(Job(self, model, train, val, settings, None if folder is None else Path(folder), teacher, strategy))
+
+
+# What a paper does not print is what its authors' code has, and otherwise says so.
+RECIPES: dict[str, Recipe] = {
+    "sepvit": Recipe(
+        name="sepvit",
+        learning_rate=1e-3, final_rate=1e-5, warmup_rate=1e-6, warmup_epochs=5, weight_decay=0.05, clip=5.0,
+        augment=Augment(
+            crop_scale=(0.08, 1.0), flip=0.5, rand_augment=(2, 9, 0.5), color_jitter=0.4, erasing=0.25,
+            mixup=0.8, cutmix=1.0, switch=0.5,
+        ),
+    ),
+    "lvt": Recipe(
+        name="lvt",
+        learning_rate=1.6e-3, final_rate=1e-5, warmup_rate=1e-6, warmup_epochs=20, weight_decay=0.05,
+        token_loss=0.5,
+        augment=Augment(crop_scale=(0.08, 1.0), flip=0.5, rand_augment=(2, 9, 0.5), erasing=0.25),
+    ),
+    "lightvit": Recipe(
+        name="lightvit",
+        learning_rate=1e-3, final_rate=1e-6, warmup_rate=1e-7, warmup_epochs=20, weight_decay=0.04,
+        undecayed=("token", "bias_table"),
+        augment=Augment(
+            crop_scale=(0.08, 1.0), flip=0.5, rand_augment=(2, 9, 0.5), color_jitter=0.3, erasing=0.25,
+            mixup=0.2, cutmix=1.0,
+        ),
+    ),
+    # 2.5e-4 for every 128 images. How strong its mixing is, is nowhere said: as in LightViT here. The authors also vary
+    # the images' size from batch to batch and let the stochastic depth grow, which `fit` does not.
+    "efficientvit": Recipe(
+        name="efficientvit", epochs=320,
+        learning_rate=2e-3, final_rate=0.0, warmup_rate=0.0, warmup_epochs=20, weight_decay=0.1, clip=2.0,
+        ema=0.9998, loss="sigmoid", statistics_images=16_000,
+        augment=Augment(crop_scale=(0.08, 1.0), flip=0.5, mixup=0.2, cutmix=1.0),
+    ),
+}  # fmt: skip
+#: What single models of a family do differently.
+OWN: dict[str, dict[str, Any]] = {"sepvit_base": {"warmup_epochs": 20, "weight_decay": 0.1}}
+
+
+def recipe_for(model: str) -> Recipe:
+    """The recipe that a model's authors trained it by.
+
+    Args:
+        model: one of `list_models()`, or a family: `"sepvit"`, `"lvt"`, `"lightvit"` or `"efficientvit"`.
+
+    Raises:
+        ValueError: if there is none.
+
+    Example:
+        >>> recipe_for("lvt").learning_rate, recipe_for("sepvit_base").weight_decay
+        (0.0016, 0.1)
+    """
+    if model in RECIPES:
+        return RECIPES[model]
+    for family in families():
+        if model in models_of(family):
+            return replace(RECIPES[family.partition("_")[0]], **OWN.get(model, {}))
+    raise ValueError(f"Expected one of {list(RECIPES)} or {list_models()}. Received: {model!r}")
