@@ -42,7 +42,11 @@ def main() -> None:
     train, val = training.image_folder(folder).split(0.2)
     shape = (options.size, options.size, 3)
     model = keras_effvit.create_model(
-        options.model, weights=options.weights, input_shape=shape, classes=len(train.classes), classifier_activation=None
+        options.model,
+        weights=options.weights,
+        input_shape=shape,
+        classes=len(train.classes),
+        classifier_activation=None,
     )
     recipe = training.recipe_for(options.model).fine_tune()
     if options.weights is None:  # from nothing, a model takes larger steps
@@ -50,7 +54,7 @@ def main() -> None:
     recipe.fit(model, train, val, epochs=options.epochs, batch_size=32, folder=options.output / "run", verbose=2)
     rounded = recipe.finetune_quantized(model, train, epochs=1, batch_size=32, verbose=2)
 
-    evaluation = training.evaluation_of(options.model, options.size)
+    evaluation = keras_effvit.models.evaluation_of(options.model, options.size)
     batches = training.evaluation_batches(val, evaluation=evaluation, batch_size=32)
     pairs = [(x, int(y.argmax())) for xs, ys in batches.as_numpy_iterator() for x, y in zip(xs, ys, strict=True)]
     calibration = np.stack([image for image, _ in pairs[:32]])

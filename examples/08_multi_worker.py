@@ -29,8 +29,10 @@ def train(epochs: int) -> None:
     model = EfficientViTB0(input_shape=(32, 32, 3), classes=10, classifier_activation=None)
     if strategy is None:
         print("alone: ", end="")
-    history = training.recipe_for("efficientvit_b0").fine_tune().fit(
-        model, images, epochs=epochs, batch_size=32, strategy=strategy, verbose=0
+    history = (
+        training.recipe_for("efficientvit_b0")
+        .fine_tune()
+        .fit(model, images, epochs=epochs, batch_size=32, strategy=strategy, verbose=0)
     )
     print(f"loss {history.history['loss'][-1]:.4f}, sum of all weights {sum(w.sum() for w in model.get_weights()):.3f}")
 
@@ -52,7 +54,7 @@ def main() -> None:
         )
         for i in range(WORKERS)
     ]
-    if any([worker.wait() for worker in workers]):
+    if any(list(map(subprocess.Popen.wait, workers))):
         sys.exit("a worker failed")
 
 
