@@ -99,7 +99,9 @@ def _heat(options: argparse.Namespace, model: keras.Model, image: np.ndarray | P
     classes = Path(options.labels).read_text().splitlines() if options.labels else None
     lines = [("class", "probability", "method", "layer")]
     lines += [
-        (str(found.target), f"{found.probability:.1%}", found.method, found.layer or "-") for row in rows for found in row
+        (str(found.target), f"{found.probability:.1%}", found.method, found.layer or "-")
+        for row in rows
+        for found in row
     ]
     return explain.draw_heatmaps(rows, classes=classes), columns(lines)
 

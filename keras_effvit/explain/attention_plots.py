@@ -129,7 +129,9 @@ def _neighbours(of: AttentionMap, places: Sequence[tuple[float, float]]) -> Iter
         row, column = int(y * height), int(x * width)
         heated = _heated(of, of.seen_by(row, column))
         middle_y, middle_x = _middle(of, of.map, row, column)
-        up, across = (round((NEAR + 0.5) * length / size) for length, size in zip(of.pixels.shape, of.map, strict=False))
+        up, across = (
+            round((NEAR + 0.5) * length / size) for length, size in zip(of.pixels.shape, of.map, strict=False)
+        )
         top, left = max(round(middle_y) - up, 0), max(round(middle_x) - across, 0)
         cut = heated.content[top : round(middle_y) + up, left : round(middle_x) + across]
         yield replace(heated, content=cut, marks=((middle_y - top, middle_x - left),))
