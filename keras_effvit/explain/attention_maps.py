@@ -18,11 +18,12 @@ there too, as the layer has.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -78,7 +79,10 @@ class AttentionMap:
 
         Linear attention never writes its weights down: they are calculated when they are first asked for.
         """
-        return self.values[0] if len(self.values) == 1 else implicit_weights(*self.values, self.epsilon)
+        if len(self.values) == 1:
+            return self.values[0]
+        q, k = self.values
+        return implicit_weights(q, k, self.epsilon)
 
     def seen_by(self, row: int, column: int) -> np.ndarray:
         """What a pixel of the map took from where, the mean of all heads.
@@ -168,41 +172,72 @@ def _named(maps: list[AttentionMap]) -> Iterator[tuple[str, AttentionMap]]:
 
 def _maps(record: Record, pixels: np.ndarray) -> Iterator[AttentionMap]:
     """A record as maps: two where heads are of two scales; none of a part used alone, which knows of no map."""
-    if record.layer is None or record.map is None:
+    layer, size = record.layer, record.map
+    if layer is None or size is None:
         return
-    side = getattr(record.layer, "window_size", None)
+    side = getattr(layer, "window_size", None)
     kind = "global" if record.kind == "window" and side is None else record.kind
-    values = [value[0].astype(np.float32) for value in record.values]
-    if kind in ("window", "convolution"):  # which have windows before heads
-        values = [record.values[0].astype(np.float32)]
-    for suffix, heads in _scales(record.layer, kind, len(values[0])):
-        yield _map(record, kind + suffix, side, pixels, [value[heads] for value in values])
+    values = [value.astype(np.float32) for value in record.values]
+    if kind not in ("window", "convolution"):  # which have windows before heads, where the others have images
+        values = [value[0] for value in values]
+    for suffix, heads in _scales(layer, kind):
+        chosen = [value[heads] for value in values]
+        layout = _LAYOUTS.get(kind, _plain)(layer, size, *chosen)
+        axes = AXES.get(kind, ALL)
+        yield AttentionMap(layer.path, kind + suffix, axes, size, pixels=pixels, **layout)
 
 
-def _scales(layer: keras.layers.Layer, kind: str, heads: int) -> list[tuple[str, slice]]:
+def _scales(layer: Any, kind: str) -> list[tuple[str, slice]]:
     kernel = getattr(layer, "kernel_size", None)
     if kind not in ("linear", "softmax") or kernel is None:
         return [("", slice(None))]
-    return [("", slice(heads // 2)), (f"_{kernel}x{kernel}", slice(heads // 2, None))]
+    heads = layer.qkv.filters // (3 * layer.head_dim)
+    return [("", slice(heads)), (f"_{kernel}x{kernel}", slice(heads, None))]
 
 
-def _map(record: Record, kind: str, side: int | None, pixels: np.ndarray, values: list[np.ndarray]) -> AttentionMap:
-    height, width = grid = record.map
-    tokens = int(kind == "class")
-    if kind in ("window", "pointwise"):
-        grid = -(-height // side), -(-width // side)
-    if kind == "window":
-        tokens = values[0].shape[-1] - side**2
-    if kind == "atrous":
-        grid = height // record.layer.reduction, width // record.layer.reduction
-    if kind == "convolution":
-        grid, side = ((height + 1) // 2, (width + 1) // 2), 3
-        values = [values[0].reshape(*grid, *values[0].shape[1:])]
-    if kind == "class":
-        values = [values[0][:, 0]]
-    if kind in ("aggregation", "broadcast"):
-        values = [in_map(values[0], kind, record.map, side)]
-        side = None
-    epsilon = getattr(record.layer, "epsilon", 0.0)
-    axes = AXES.get(kind, ALL)
-    return AttentionMap(record.layer.path, kind, axes, record.map, grid, side, tokens, pixels, tuple(values), epsilon)
+def _plain(layer: Any, size: tuple[int, int], *values: np.ndarray) -> dict[str, Any]:
+    """What `AttentionMap` has to know beside size and kind: here, of pixels over pixels."""
+    epsilon = layer.epsilon if len(values) > 1 else 0.0
+    return {"values": values, "grid": size, "side": None, "tokens": 0, "epsilon": epsilon}
+
+
+def _windows(layer: Any, size: tuple[int, int], weights: np.ndarray) -> dict[str, Any]:
+    side = layer.window_size
+    rows, columns = (-(-length // side) for length in size)
+    tokens = weights.shape[-1] - side**2 if weights.ndim == 4 else 0
+    return {"values": (weights,), "grid": (rows, columns), "side": side, "tokens": tokens}
+
+
+def _convolution(layer: Any, size: tuple[int, int], weights: np.ndarray) -> dict[str, Any]:
+    grid = (size[0] + 1) // 2, (size[1] + 1) // 2
+    return {"values": (weights.reshape(*grid, *weights.shape[1:]),), "grid": grid, "side": 3, "tokens": 0}
+
+
+def _atrous(layer: Any, size: tuple[int, int], weights: np.ndarray) -> dict[str, Any]:
+    grid = size[0] // layer.reduction, size[1] // layer.reduction
+    return {"values": (weights,), "grid": grid, "side": None, "tokens": 0}
+
+
+def _class(layer: Any, size: tuple[int, int], weights: np.ndarray) -> dict[str, Any]:
+    return {"values": (weights[:, 0],), "grid": size, "side": None, "tokens": 1}
+
+
+def _tokens(layer: Any, size: tuple[int, int], weights: np.ndarray) -> dict[str, Any]:
+    laid = in_map(weights, size, layer.window_size, padded=False)
+    return {"values": (laid,), "grid": size, "side": None, "tokens": 0}
+
+
+def _from_tokens(layer: Any, size: tuple[int, int], weights: np.ndarray) -> dict[str, Any]:
+    laid = in_map(weights.transpose(0, 2, 1), size, layer.window_size, padded=True)
+    return {"values": (laid.transpose(0, 2, 3, 1),), "grid": size, "side": None, "tokens": 0}
+
+
+_LAYOUTS: dict[str, Callable[..., dict[str, Any]]] = {
+    "window": _windows,
+    "pointwise": _windows,
+    "convolution": _convolution,
+    "atrous": _atrous,
+    "class": _class,
+    "aggregation": _tokens,
+    "broadcast": _from_tokens,
+}

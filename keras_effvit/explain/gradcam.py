@@ -72,8 +72,8 @@ def heatmap(
         model: a functional classifier: any of the package's, or of yours, in any precision.
         image: a path, pixels (uint8, of any size), or floats as they go into the model.
         method: one of `METHODS`. The first two ask how the class' logit changes with a map, Score-CAM what the class
-            becomes when only a channel's part of the image is shown, `"saliency"` how the logit changes with every pixel,
-            `"smoothgrad"` the same in noise.
+            becomes when only a channel's part of the image is shown, `"saliency"` how the logit changes with every
+            pixel, `"smoothgrad"` the same in noise.
         target: number of the class; the most probable one by default.
         layer: whose map is asked; one of `map_layers`. By default that of the last block with at least 4 x 4 pixels: in
             an image of 224 pixels, the last of all.

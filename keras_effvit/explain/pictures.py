@@ -39,28 +39,26 @@ def picture_for(model: keras.Model, image: np.ndarray | str | Path) -> Picture:
         >>> picture_for(keras_effvit.SepViTLite(), sample_image(480, 640)).given.shape
         (1, 224, 224, 3)
     """
-    shape = _input_shape(model)
-    if isinstance(image, (str, Path)):
-        image = _read(Path(image))
-    image = np.asarray(image)
-    image = image[0] if image.ndim == 4 and len(image) == 1 else image
-    if image.ndim != 3 or image.shape[-1] != shape[-1] or image.dtype.kind not in "uif":
+    height, width, channels = _input(model).shape[1:]
+    array = _read(Path(image)) if isinstance(image, (str, Path)) else np.asarray(image)
+    array = array[0] if array.ndim == 4 and len(array) == 1 else array
+    if array.ndim != 3 or array.shape[-1] != channels or array.dtype.kind not in "uif":
         raise ValueError(
-            f"`image` must be a path, or one image (height, width, {shape[-1]}) of uint8 pixels or of floats. "
-            f"Received: {image.dtype} of shape {image.shape}"
+            f"`image` must be a path, or one image (height, width, {channels}) of uint8 pixels or of floats. "
+            f"Received: {array.dtype} of shape {array.shape}"
         )
-    if image.dtype == np.uint8:
-        sides = zip(shape[:2], image.shape[:2], strict=True)
-        pixels = _fit(image, tuple(have if want is None else want for want, have in sides))
-        given = pixels.astype("float32") if takes_pixels(model) or shape[-1] != 3 else preprocess_input(pixels)
-    else:
-        if any(want not in (None, have) for want, have in zip(shape[:2], image.shape[:2], strict=True)):
-            raise ValueError(
-                f"`image` of floats must be of the model's size {shape[:2]}. Received: {image.shape[:2]}; "
-                "pixels (uint8) are scaled to it"
-            )
-        given = image.astype("float32")
+    size = height or array.shape[0], width or array.shape[1]
+    if array.dtype == np.uint8:
+        pixels = _fit(array, size)
+        given = pixels.astype("float32") if takes_pixels(model) or channels != 3 else preprocess_input(pixels)
+    elif array.shape[:2] == size:
+        given = array.astype("float32")
         pixels = _seen(given, scaled=not takes_pixels(model))
+    else:
+        raise ValueError(
+            f"`image` of floats must be of the model's size {size}. Received: {array.shape[:2]}; "
+            "pixels (uint8) are scaled to it"
+        )
     return Picture(given[None], _in_colour(pixels))
 
 
@@ -85,10 +83,6 @@ def _input(model: keras.Model):
     return inputs[0]
 
 
-def _input_shape(model: keras.Model) -> tuple:
-    return tuple(_input(model).shape[1:])
-
-
 def _read(path: Path) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
 
@@ -105,10 +99,11 @@ def _fit(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Cuts what sticks out in the middle of the other two sides, and scales the rest to (height, width)."""
     from PIL import Image, ImageOps
 
+    height, width = size
     if pixels.shape[:2] == size:
         return pixels
     planes = [
-        np.asarray(ImageOps.fit(Image.fromarray(plane), size[::-1], Image.Resampling.BICUBIC))
+        np.asarray(ImageOps.fit(Image.fromarray(plane), (width, height), Image.Resampling.BICUBIC))
         for plane in np.moveaxis(pixels, -1, 0)
     ]
     return np.stack(planes, axis=-1)

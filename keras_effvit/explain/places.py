@@ -9,26 +9,23 @@ if TYPE_CHECKING:
     from keras_effvit.explain.attention_maps import AttentionMap
 
 
-def in_map(weights: np.ndarray, kind: str, size: tuple[int, int], side: int | None) -> np.ndarray:
+def in_map(weights: np.ndarray, size: tuple[int, int], side: int | None, *, padded: bool) -> np.ndarray:
     """Lays out LightViT's pixels, which come window by window where that saves the layer work.
 
     Args:
-        weights: of aggregation, (heads, tokens, pixels); of broadcast, (heads, pixels, tokens).
-        kind: `"aggregation"`, in which padding takes no part, or `"broadcast"`, in which it does.
+        weights: (heads, tokens, pixels).
         size: height and width of the map.
         side: of a window; `None` where the layer has none.
+        padded: whether pixels that fill up the windows beyond the map are among them.
 
     Returns:
-        (heads, tokens, height, width), or (heads, height, width, tokens).
+        (heads, tokens, height, width).
     """
     height, width = size
-    pixels_last = weights if kind == "aggregation" else weights.transpose(0, 2, 1)
     whole = side is not None and height % side == 0 and width % side == 0
-    if side is None or (kind == "aggregation" and not whole):
-        laid = pixels_last.reshape(*pixels_last.shape[:2], height, width)
-    else:
-        laid = merge(pixels_last.reshape(*pixels_last.shape[:2], -1, side**2), size, side)
-    return laid if kind == "aggregation" else laid.transpose(0, 2, 3, 1)
+    if side is None or not (padded or whole):
+        return weights.reshape(*weights.shape[:2], height, width)
+    return merge(weights.reshape(*weights.shape[:2], -1, side**2), size, side)
 
 
 def merge(windows: np.ndarray, size: tuple[int, int], side: int) -> np.ndarray:

@@ -88,12 +88,20 @@ def draw_heatmaps(
         rows: heat maps of one image, or several of these; a row is of one image.
         classes: names for the numbers of classes.
 
+    Raises:
+        ValueError: if there is nothing to draw, or a class has no name.
+
     Example:
         >>> draw_heatmaps([heatmap(model, image, method) for method in ("gradcam", "scorecam")])
     """
     if isinstance(rows, Heatmap):
         rows = [rows]
     lines = [[each] if isinstance(each, Heatmap) else list(each) for each in rows]
+    if not lines or not all(lines):
+        raise ValueError("Expected heat maps. Received: none")
+    most = max(each.target for line in lines for each in line)
+    if classes is not None and most >= len(classes):
+        raise ValueError(f"`classes` must have a name for every class to {most}. Received: {len(classes)} names")
     if all(len(line) == 1 for line in lines) and all((line[0].pixels == lines[0][0].pixels).all() for line in lines):
         lines = [[line[0] for line in lines]]
     made = []
@@ -151,7 +159,7 @@ def figure_of(rows: Sequence[Row]) -> "Figure":
     heights = [_height(row) for row in rows]
     figure = Figure(figsize=(WIDTH, sum(heights)), dpi=DPI, facecolor=PAPER)
     FigureCanvasAgg(figure)
-    parts = np.atleast_1d(figure.subfigures(len(rows), 1, height_ratios=heights))
+    parts: list[SubFigure] = list(figure.subfigures(len(rows), 1, height_ratios=heights, squeeze=False).flat)
     for part, row, height in zip(parts, rows, heights, strict=True):
         _draw_row(part, row, height)
     return figure

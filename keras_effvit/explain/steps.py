@@ -1,7 +1,7 @@
 """A model as a list of steps that can be cut at any map: what comes before it, and what is made of it after.
 
-Grad-CAM asks how the logits change with a map. tf-keras-vis finds maps only among the layers of one flat model; here
-nested models are laid open, shared layers are told apart, and a closing softmax is left out, without touching the model.
+Grad-CAM asks how the logits change with a map. tf-keras-vis finds maps only among the layers of one flat model. Here
+nested models are laid open, shared layers told apart and a closing softmax left out, without touching the model.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -161,7 +161,7 @@ def _without_closing(steps: list[Step], image: int, output: int) -> Program:
 
 def _closes(operation: keras.Operation) -> bool:
     own = type(operation).__name__.lower()
-    return own in CLOSING or _named(getattr(operation, "activation", None)) in CLOSING and own == "activation"
+    return own in CLOSING or (_named(getattr(operation, "activation", None)) in CLOSING and own == "activation")
 
 
 def _named(activation: Any) -> str:

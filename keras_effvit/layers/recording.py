@@ -74,9 +74,9 @@ def record(kind: str, *values: Any) -> None:
     collector = _collector.get()
     if collector is None:
         return
-    arrays = [_numbers(value) for value in values]
-    if all(array is not None for array in arrays):
-        collector.records.append(Record(kind, tuple(arrays), collector.layer, collector.map))
+    arrays = tuple(array for array in map(_numbers, values) if array is not None)
+    if len(arrays) == len(values):
+        collector.records.append(Record(kind, arrays, collector.layer, collector.map))
 
 
 def attending(call: Callable) -> Callable:
@@ -87,7 +87,6 @@ def attending(call: Callable) -> Callable:
     Args:
         call: a layer's.
     """
-
     first = list(inspect.signature(call).parameters)[1]
 
     @functools.wraps(call)

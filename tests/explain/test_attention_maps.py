@@ -149,7 +149,7 @@ def test_lightvit_without_windows():
     model, image = one_layer(layer, tokens=3)
     maps = attention(model, image)
     assert list(maps) == ["attn/global", "attn/aggregation", "attn/broadcast"]
-    q, k, v = np.split(linear(image.reshape(-1, CHANNELS), layer.qkv), 3, axis=-1)
+    q, k, _ = np.split(linear(image.reshape(-1, CHANNELS), layer.qkv), 3, axis=-1)
     close(maps["attn/global"].weights, softmax_weights(q, k))
     token = np.asarray(model.get_layer("tokens").token)[0]
     gathering = softmax_weights(linear(token, layer.qkv)[:, :CHANNELS], k)
@@ -317,13 +317,13 @@ def test_only_what_is_asked_for(lvt):
 def test_nothing_attends():
     image = keras.Input((8, 8, 3))
     model = keras.Model(image, keras.layers.Conv2D(2, 1)(image), name="plain")
-    with pytest.raises(ValueError, match="Expected a model with attention layers of keras_effvit. Received: plain"):
+    with pytest.raises(ValueError, match=r"Expected a model with attention layers of keras_effvit. Received: plain"):
         attention(model, np.zeros((8, 8, 3), np.uint8))
 
 
 def test_a_place_that_is_none(lvt):
     maps = attention(lvt, sample_image())
-    with pytest.raises(ValueError, match="Expected a place in 16 x 16. Received: row=16, column=0"):
+    with pytest.raises(ValueError, match=r"Expected a place in 16 x 16. Received: row=16, column=0"):
         maps["stage1_block1_attn/convolution"].seen_by(16, 0)
-    with pytest.raises(ValueError, match="Expected places that look at places. Received: class"):
+    with pytest.raises(ValueError, match=r"Expected places that look at places. Received: class"):
         maps["class_block1/attn/class"].seen_by(0, 0)
