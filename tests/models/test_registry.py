@@ -1,11 +1,13 @@
 """The catalogue."""
 
 import dataclasses
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 
+import keras_effvit
 from keras_effvit import create_backbone, create_model, list_models, model_info
 from keras_effvit.cli.models import model_table
 
@@ -38,6 +40,10 @@ def test_options_of_a_head_are_no_options_of_a_backbone():
         create_backbone("sepvit_lite", classes=10)
 
 
+every_info = pytest.mark.xdist_group("infos")  # on one worker, where every model is built and counted once
+
+
+@every_info
 @pytest.mark.parametrize("name", list_models())
 def test_facts_agree_with_the_papers_as_far_as_they_are_printed(name):
     """A wrong model is further off: the papers round to a tenth, and some count a little differently."""
@@ -45,6 +51,8 @@ def test_facts_agree_with_the_papers_as_far_as_they_are_printed(name):
     assert info.name == name
     assert info.input_shape == (224, 224, 3)
     assert info.licence
+    signature = inspect.signature(getattr(keras_effvit, info.title))
+    assert info.options == {option: signature.parameters[option].default for option in info.options}
     assert re.search(r"arXiv:\d{4}\.\d{5}", info.citation)
     paper, rounding = info.paper, 0.05
     if paper.params_m is not None and paper.gmacs is not None:
@@ -56,6 +64,7 @@ def test_facts_agree_with_the_papers_as_far_as_they_are_printed(name):
         info.params = 0  # type: ignore[misc]
 
 
+@every_info
 def test_moving_averages_are_told_apart():
     """Batch normalisation's moving averages are no parameters in the papers' sense."""
     info = model_info("efficientvit_b0")
@@ -64,6 +73,7 @@ def test_moving_averages_are_told_apart():
     assert model_info("sepvit_lite").non_trainable_params == 0
 
 
+@every_info
 def test_the_readmes_table_is_what_the_package_counts():
     table = model_table([model_info(name) for name in list_models()])
     between = re.search(r"<!-- models -->\n(.*)\n<!-- /models -->", README.read_text(), re.DOTALL)
