@@ -53,7 +53,7 @@ def images_of(name: str) -> tuple[Any, Any]:
     if name == "drawn":
         return drawn(budget.train, SIDE, seed=0, clutter=0.0), drawn(budget.test, SIDE, seed=1, clutter=0.0)
     try:
-        from sklearn.datasets import load_digits
+        from sklearn.datasets import load_digits  # pyright: ignore[reportMissingImports]: it is asked for below
     except ModuleNotFoundError:
         raise SystemExit("the digits are scikit-learn's: pip install scikit-learn, or --data drawn") from None
     from PIL import Image
@@ -113,13 +113,15 @@ def measure(model: Any, data: str, train: Any, test: Any) -> dict[str, Any]:
     row["seconds_training"] = round(time.perf_counter() - start)
     images, labels = gather(test)
     calibration = gather(train.subset(range(CALIBRATION)))[0]
-    files = {each: lite.convert(model, each, calibration=calibration).content for each in PRECISIONS}
+    float_file = lite.convert(model, "float32", calibration=calibration).content
+    files: dict[str, bytes | str] = {"float32": float_file}
+    files |= {each: lite.convert(model, each, calibration=calibration).content for each in PRECISIONS[1:]}
     files["stock_int8"] = stock(model, calibration)
     start = time.perf_counter()
     rounded = ours.finetune_quantized(model, train, epochs=budget.rounded_epochs, batch_size=32, verbose=2)
     row["seconds_rounded"] = round(time.perf_counter() - start)
     files["int8_qat"] = lite.convert(rounded).content
-    exact = logits(files["float32"], images).argmax(-1)
+    exact = logits(float_file, images).argmax(-1)
     for precision, content in files.items():
         row[precision] = accuracy(content, images, labels, exact)
     return row

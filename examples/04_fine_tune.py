@@ -15,6 +15,7 @@ import numpy as np
 
 import keras_effvit
 from keras_effvit import lite, training
+from keras_effvit.models import evaluation_of
 
 
 def draw_folder(folder: Path, count: int, size: int) -> Path:
@@ -54,7 +55,7 @@ def main() -> None:
     recipe.fit(model, train, val, epochs=options.epochs, batch_size=32, folder=options.output / "run", verbose=2)
     rounded = recipe.finetune_quantized(model, train, epochs=1, batch_size=32, verbose=2)
 
-    evaluation = keras_effvit.models.evaluation_of(options.model, options.size)
+    evaluation = evaluation_of(options.model, options.size)
     batches = training.evaluation_batches(val, evaluation=evaluation, batch_size=32)
     pairs = [(x, int(y.argmax())) for xs, ys in batches.as_numpy_iterator() for x, y in zip(xs, ys, strict=True)]
     calibration = np.stack([image for image, _ in pairs[:32]])

@@ -91,7 +91,7 @@ def export_float(
             traced = tf.function(serve, input_signature=[spec], autograph=False).get_concrete_function()
         # Keras' own export runs through a model five times, and that takes longer than all the rest: hold what the one
         # run reads, and save that.
-        holder = tf.Module()
+        holder: Any = tf.Module()
         holder.held = list(traced.graph.variables)
         tf.saved_model.save(holder, folder, signatures={SIGNATURE: traced})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)

@@ -43,7 +43,7 @@ class Images:
 
     classes: tuple[str, ...]
     labels: np.ndarray
-    read: Callable[[tf.Tensor], tf.Tensor]
+    read: Callable[[tf.Tensor | int], tf.Tensor]
     skipped: tuple[Skipped, ...] = ()
     content: Callable[[tf.Tensor], tf.Tensor] | None = None
     fingerprint: str = ""
@@ -133,7 +133,7 @@ def arrays(images: np.ndarray, labels: Sequence[int] | np.ndarray, classes: Sequ
     with tf.device("CPU:0"):  # where the pipeline runs; a GPU's memory is not for data sets
         held = tf.constant(pixels)
 
-    def read(number: tf.Tensor) -> tf.Tensor:
+    def read(number: tf.Tensor | int) -> tf.Tensor:
         image = tf.gather(held, number)
         return tf.repeat(image, 3, axis=-1) if pixels.shape[-1] == 1 else image
 
