@@ -2,18 +2,23 @@
 
 from keras_effvit.training.augment import Augment
 from keras_effvit.training.batches import evaluation_batches, steps_per_epoch, training_batches
+from keras_effvit.training.cache import cached
 from keras_effvit.training.drawing import drawn
 from keras_effvit.training.folders import image_folder
 from keras_effvit.training.images import Images, Skipped, arrays
+from keras_effvit.training.records import records, write_records
 
 __all__ = [
     "Augment",
     "Images",
     "Skipped",
     "arrays",
+    "cached",
     "drawn",
     "evaluation_batches",
     "image_folder",
+    "records",
     "steps_per_epoch",
     "training_batches",
+    "write_records",
 ]
