@@ -3,11 +3,16 @@
 import functools
 import math
 import warnings
+from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
-from keras_effvit import create_model, lite
+from keras_effvit import create_model, layers, lite
+from keras_effvit.lite import conversion
+from keras_effvit.lite.exporting import export_float
+from keras_effvit.preprocessing import preprocessing_layer
 from keras_effvit.weights import load_state_dict
 from tests.parity import Fixture, draw
 
@@ -38,13 +43,41 @@ def alive(model, seed=0):
     return model
 
 
+def grouped(*names, slow=()):
+    """Parameters whose tests share a worker, and what it has converted, with all others of the same model."""
+    marks = {name: [pytest.mark.xdist_group(name), *([pytest.mark.slow] if name in slow else [])] for name in names}
+    return [pytest.param(name, marks=marks[name]) for name in names]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Where nothing else is said, it is the smallest model of small images, which is converted on one worker too."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group("efficientvit_b0"))
+
+
 @functools.cache
-def model_of(name, side=224):
-    model = create_model(name, input_shape=(side, side, 3), classifier_activation=None)
+def model_of(name, side=224, pixels=False):
+    """A model to look at; the last option has it scale pixels itself."""
+    model = create_model(name, input_shape=(side, side, 3), classifier_activation=None, include_preprocessing=pixels)
     if side == 224 and name in FIXTURES:
         load_state_dict(model, Fixture(FIXTURES[name]).state_dict())
         return model
     return alive(model)
+
+
+def tiny(classes=3, side=32, pixels=False):
+    """A network of every kind of layer, for what does not depend on there being many: training, above all."""
+    image = keras.Input((side, side, 3), name="image")
+    x = preprocessing_layer()(image) if pixels else image
+    x = layers.ConvNormAct(16, 3, strides=2, activation=layers.hard_swish, name="stem")(x)
+    x = layers.MBConv(16, strides=2, name="block")(x)
+    x = keras.layers.Add()([x, layers.MultiScaleLinearAttention(8, name="linear")(x)])
+    x = keras.layers.Add()([x, layers.SeparableSelfAttention(2, window_size=4, name="attn")(x)])
+    x = keras.layers.Add()([x, layers.Mlp(2, name="mlp")(layers.LayerNorm(name="norm")(x))])
+    x = keras.layers.Dense(classes, name="head")(keras.layers.GlobalAveragePooling2D()(x))
+    return alive(keras.Model(image, x, name="tiny"))
 
 
 @functools.cache
@@ -53,10 +86,29 @@ def images(count=8, side=224):
 
 
 @functools.cache
+def exported(name, side=224, pixels=False, hard_swish="fused"):
+    """The float file that conversions start from, the same for every precision that spells hard-swish alike."""
+    return export_float(model_of(name, side, pixels), hard_swish=hard_swish)
+
+
+def convert(name, side, precision, *, pixels=False, **options):
+    """`lite.convert` of a model of these tests, which is exported once for all of them: that takes most of the time."""
+
+    def export(model, *, batch, image_shape, hard_swish):
+        if (batch, image_shape) != (1, None):
+            return export_float(model, batch=batch, image_shape=image_shape, hard_swish=hard_swish)
+        return exported(name, side, pixels, hard_swish)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conversion, "export_float", export)
+        return lite.convert(model_of(name, side, pixels), precision, **{"calibration": images(side=side), **options})
+
+
+@functools.cache
 def converted(name, precision, side=224):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*XNNPACK partitions")
-        return lite.convert(model_of(name, side), precision, calibration=images(side=side))
+        return convert(name, side, precision)
 
 
 @pytest.fixture(scope="session")

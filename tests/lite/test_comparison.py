@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from keras_effvit import create_model, lite
 from keras_effvit.lite import LiteError, evaluation
 from keras_effvit.lite.comparison import relative_error, snr_db
-from tests.lite.conftest import alive, converted, images, model_of
+from tests.lite.conftest import alive, convert, converted, images, model_of
 
 
 @given(scale=st.floats(1e-3, 1e3), noise=st.floats(1e-4, 1.0))
@@ -83,8 +83,7 @@ def test_accuracy(labelled, file):
 
 
 def test_accuracy_of_a_file_with_integers_at_its_doors(labelled):
-    options = {"calibration": images(8, 64), "input_type": "uint8", "output_type": "int8"}
-    content = lite.convert(model_of("efficientvit_b0", 64), "int8", **options).content
+    content = convert("efficientvit_b0", 64, "int8", input_type="uint8", output_type="int8").content
     assert lite.evaluate(content, labelled, verbose=False).images == 8
 
 

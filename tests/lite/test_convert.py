@@ -19,14 +19,12 @@ from keras_effvit.lite.exporting import export_float, output_names
 from keras_effvit.lite.flatfile import pack, unpack
 from keras_effvit.lite.inspection import inspect
 from keras_effvit.lite.quantization import quantize
-from tests.lite.conftest import alive, converted, images, model_of
+from tests.lite.conftest import alive, convert, converted, exported, grouped, images, model_of
 
 FAMILIES = ("efficientvit_b0", "sepvit_lite", "lightvit_tiny", "lvt")
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
 
-every_family = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in FAMILIES]
-)
+every_family = pytest.mark.parametrize("name", grouped(*FAMILIES))
 
 
 def run(content, image, *, delegate=True):
@@ -72,10 +70,10 @@ def test_quantised_files_come_close(name, precision, least_db):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in list_models()])
+@pytest.mark.parametrize("name", grouped(*list_models()))
 def test_the_whole_zoo(name):
     """All precisions at 224, and float32 on a map that is not square."""
-    content = export_float(model_of(name))
+    content = exported(name)
     found = inspect(content)
     ranges = calibrate(content, found, images(2))
     for precision in PRECISIONS:
@@ -282,11 +280,10 @@ def test_a_users_own_model_of_our_layers():
 @pytest.mark.parametrize(("input_type", "output_type"), [("uint8", "uint8"), ("int8", "int8"), ("uint8", "float32")])
 def test_integers_at_the_doors(input_type, output_type):
     """Pixels in as an app has them: with preprocessing inside, a uint8 is its own value."""
-    model = alive(
-        create_model("efficientvit_b0", input_shape=(64, 64, 3), classifier_activation=None, include_preprocessing=True)
-    )
+    model = model_of("efficientvit_b0", 64, pixels=True)
     pixels = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3)).astype(np.uint8)
-    file = lite.convert(model, "int8", calibration=pixels, input_type=input_type, output_type=output_type)
+    types = {"input_type": input_type, "output_type": output_type}
+    file = convert("efficientvit_b0", 64, "int8", pixels=True, calibration=pixels, **types)
     assert (file.inspection.partitions, file.inspection.outside) == (1, ())
     interpreter = Interpreter(model_content=file.content)
     interpreter.allocate_tensors()
@@ -307,7 +304,7 @@ def test_integers_at_the_doors(input_type, output_type):
 
 def test_facts_in_the_file_and_beside_it(tmp_path):
     labels = [f"class {number}" for number in range(1000)]
-    file = lite.convert(model_of("efficientvit_b0", 64), "int8", calibration=images(side=64), labels=labels)
+    file = convert("efficientvit_b0", 64, "int8", labels=labels)
     path = file.save(tmp_path / "b0.tflite")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["b0.manifest.json", "b0.tflite"]
     facts = lite.read_metadata(path)
@@ -321,7 +318,7 @@ def test_facts_in_the_file_and_beside_it(tmp_path):
     assert manifest["bytes"] == path.stat().st_size
     # A runtime that knows nothing of them runs the file, and other files have no facts.
     assert run(path.read_bytes(), images(side=64)[:1])["logits"].shape == (1, 1000)
-    assert lite.read_metadata(export_float(model_of("efficientvit_b0", 64))) == {}
+    assert lite.read_metadata(exported("efficientvit_b0", 64)) == {}
 
 
 def test_saving_is_whole_or_not_at_all(small, tmp_path):
@@ -392,7 +389,7 @@ def test_a_file_that_does_not_do_what_keras_does_is_not_given_out(monkeypatch):
 )
 def test_wrong_arguments(options, message):
     with pytest.raises(LiteError, match=message):
-        lite.convert(model_of("efficientvit_b0", 64), **options)
+        convert("efficientvit_b0", 64, **{"precision": "float32", **options})
 
 
 def test_two_inputs_are_refused():
@@ -403,7 +400,7 @@ def test_two_inputs_are_refused():
 
 def test_without_calibration_the_risk_is_named():
     with pytest.warns(UserWarning, match="int8 without calibration: .* will be clipped"):
-        file = lite.convert(model_of("efficientvit_b0", 64), "int8")
+        file = convert("efficientvit_b0", 64, "int8", calibration=None)
     assert file.manifest["calibration"]["images"] == 0
 
 
@@ -415,9 +412,7 @@ def test_an_untrained_model_whose_signal_dies_away():
 
 
 def test_islands_stay_in_float():
-    file = lite.convert(
-        model_of("efficientvit_b0", 64), "int8", calibration=images(side=64), islands=["stage4", "^head"]
-    )
+    file = convert("efficientvit_b0", 64, "int8", islands=["stage4", "^head"])
     for operator in file.inspection.operators:
         if operator.name in ("CONV_2D", "DEPTHWISE_CONV_2D"):
             kept = operator.layer.startswith(("stage4", "head"))

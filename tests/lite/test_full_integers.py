@@ -12,12 +12,11 @@ from ai_edge_litert import schema_py_generated as schema
 from keras_effvit import create_model, layers, lite
 from keras_effvit.lite import LiteError
 from keras_effvit.lite.comparison import snr_db
-from keras_effvit.lite.exporting import export_float
 from keras_effvit.lite.flatfile import builtin_name, unpack
 from keras_effvit.lite.inspection import inspect
 from keras_effvit.lite.rewriting import spread_scales
 from keras_effvit.lite.runtime import Runner
-from tests.lite.conftest import alive, images, model_of
+from tests.lite.conftest import alive, convert, exported, grouped, images, model_of
 
 TYPES = {code: name for name, code in vars(schema.TensorType).items() if isinstance(code, int)}
 #: Measured under the fixtures' weights, less 3 dB: 31.6, 25.6, 28.5, 29.6, 26.4 and 25.7 in both sets of kernels.
@@ -40,13 +39,7 @@ LEAST_DB_16 = {
 }
 QUICK = ("efficientvit_b0", "sepvit_lite")
 
-every_model = pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.xdist_group(name), *([] if name in QUICK else [pytest.mark.slow])])
-        for name in LEAST_DB
-    ],
-)
+every_model = pytest.mark.parametrize("name", grouped(*LEAST_DB, slow=set(LEAST_DB) - set(QUICK)))
 
 
 @functools.cache
@@ -54,9 +47,7 @@ def full(name, side=224):
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # that it is many partitions is what the recipe is about
         warnings.filterwarnings("default", category=DeprecationWarning)
-        return lite.convert(
-            model_of(name, side), "int8_full", calibration=images(side=side), input_type="int8", output_type="int8"
-        )
+        return convert(name, side, "int8_full", input_type="int8", output_type="int8")
 
 
 def operators(content):
@@ -139,7 +130,7 @@ def test_it_comes_close_in_both_sets_of_kernels(name):
 
 @every_model
 def test_sixteen_bits_come_closer(name):
-    file = lite.convert(model_of(name), "int16x8", calibration=images())
+    file = convert(name, 224, "int16x8")
     assert file.parity.snr_db >= LEAST_DB_16[name]
     assert file.manifest["islands"] == {}
     for operator in file.inspection.operators:
@@ -155,7 +146,7 @@ def test_sixteen_bits_come_closer(name):
 
 
 def test_with_float_doors_nothing_else_is_float():
-    file = lite.convert(model_of("efficientvit_b0", 64), "int8_full", calibration=images(side=64))
+    file = convert("efficientvit_b0", 64, "int8_full")
     tensors = file.inspection.tensors
     touching = {
         operator.name
@@ -171,7 +162,7 @@ def test_quotients_in_eight_bits_are_guarded_too():
     """For processors whose quotients know eight bits only: a recipe without the rule for DIV."""
     recipe = lite.load_recipe("int8_full")
     eight = dataclasses.replace(recipe, rules=recipe.rules[:1])
-    file = lite.convert(model_of("efficientvit_b0", 64), eight, calibration=images(side=64))
+    file = convert("efficientvit_b0", 64, eight)
     assert set(file.manifest["number_types"]) == {"INT8", "FLOAT32"}
     assert check_divisors(file.content) > 0
     for delegate in (True, False):
@@ -218,7 +209,7 @@ def test_what_integers_cannot_hold_is_refused_or_an_island():
 
 
 def test_islands_stay_in_float():
-    file = lite.convert(model_of("efficientvit_b0", 64), "int8_full", calibration=images(side=64), islands=["^head"])
+    file = convert("efficientvit_b0", 64, "int8_full", islands=["^head"])
     floats = {operator.layer.split("/")[0] for operator in file.inspection.islands}
     assert floats
     assert all(layer.startswith("head") for layer in floats)
@@ -228,12 +219,12 @@ def test_a_file_that_is_noise_is_not_given_out():
     """One image far beyond all others takes the ranges, and leaves the others a step or two."""
     calibration = np.concatenate([images(16, 64), 1e5 * images(1, 64)])
     with pytest.raises(LiteError, match=r"does not do what efficientvit_b0 does: .* dB.* Nothing was written"):
-        lite.convert(model_of("efficientvit_b0", 64), "int8_full", calibration=calibration)
+        convert("efficientvit_b0", 64, "int8_full", calibration=calibration)
 
 
 def test_slices_are_taken_before_products():
     """A numerator and a denominator of their own, and the same numbers."""
-    content = export_float(model_of("efficientvit_b0", 64))
+    content = exported("efficientvit_b0", 64)
     again = spread_scales(content)
     image = images(side=64)[:1]
     expected, received = (next(iter(Runner(file)(image).values())) for file in (content, again))

@@ -7,12 +7,14 @@ import tensorflow as tf
 
 from keras_effvit import create_model, lite
 from keras_effvit.lite.graph import Parameter
-from tests.lite.conftest import alive, images, model_of
+from tests.lite.conftest import alive, grouped, images, model_of
 
-ONE_OF_EACH_FAMILY = ["sepvit_lite", "lvt", "lightvit_tiny", "efficientvit_base", "efficientvit_b0"]
+one_of_each_family = pytest.mark.parametrize(
+    "name", grouped("sepvit_lite", "lvt", "lightvit_tiny", "efficientvit_base", "efficientvit_b0")
+)
 
 
-@pytest.mark.parametrize("name", ONE_OF_EACH_FAMILY)
+@one_of_each_family
 def test_a_graph_is_its_model_to_the_last_bit(name):
     model = model_of(name)
     graph = lite.flatten(model)
@@ -24,7 +26,7 @@ def test_a_graph_is_its_model_to_the_last_bit(name):
     assert all(isinstance(layer, Parameter) for layer in bare), "a layer was left whole"
 
 
-@pytest.mark.parametrize("name", ONE_OF_EACH_FAMILY)
+@one_of_each_family
 def test_a_graph_survives_its_file(name, tmp_path):
     graph = lite.flatten(model_of(name))
     graph.save(tmp_path / "graph.keras")

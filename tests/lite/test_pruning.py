@@ -8,19 +8,14 @@ import keras
 import numpy as np
 import pytest
 
-from keras_effvit import create_model, lite
+from keras_effvit import lite
 from keras_effvit.lite.pruning import PrunedParameter
-from tests.lite.conftest import alive, images
-
-
-def small_model():
-    model = create_model("efficientvit_b0", input_shape=(64, 64, 3), classes=3, classifier_activation=None)
-    return alive(model)
+from tests.lite.conftest import images, tiny
 
 
 def train(graph, epochs=4):
     graph.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
-    graph.fit(images(4, 64), np.array([0, 1, 2, 0]), batch_size=2, epochs=epochs, verbose=0)
+    graph.fit(images(4, 32), np.array([0, 1, 2, 0]), batch_size=2, epochs=epochs, verbose=0)
     return graph
 
 
@@ -33,20 +28,20 @@ def pruned_layers(graph):
 
 
 def test_training_prunes_to_the_share_of_the_schedule(tmp_path):
-    model = small_model()
+    model = tiny()
     graph = lite.prune(model, lite.polynomial_decay(0.6, 0, 6, frequency=1))
     assert lite.sparsity(graph) == 0
-    np.testing.assert_array_equal(graph(images(2, 64), training=False), model(images(2, 64), training=False))
+    np.testing.assert_array_equal(graph(images(2, 32), training=False), model(images(2, 32), training=False))
     train(graph)
     assert lite.sparsity(graph) == pytest.approx(0.6, abs=0.002)
     graph.save(tmp_path / "pruned.keras")
     loaded = keras.models.load_model(tmp_path / "pruned.keras")
-    np.testing.assert_array_equal(loaded(images(2, 64)), graph(images(2, 64)))
+    np.testing.assert_array_equal(loaded(images(2, 32)), graph(images(2, 32)))
     assert lite.sparsity(loaded) == lite.sparsity(graph)
 
 
 def test_the_schedule_is_followed_step_by_step():
-    graph = lite.prune(small_model(), lite.polynomial_decay(0.8, 2, 6, power=1, frequency=2), layers="^head")
+    graph = lite.prune(tiny(classes=5), lite.polynomial_decay(0.8, 2, 6, power=1, frequency=2), layers="^head")
     shares = []
     for _ in range(4):
         train(graph, epochs=1)  # two steps each
@@ -56,7 +51,7 @@ def test_the_schedule_is_followed_step_by_step():
 
 
 def test_two_of_four_neighbours_along_the_input_channels():
-    graph = train(lite.prune(small_model(), lite.constant_sparsity(0.5, frequency=1), pattern="2:4"))
+    graph = train(lite.prune(tiny(), lite.constant_sparsity(0.5, frequency=1), pattern="2:4"))
     for layer in pruned_layers(graph):
         mask = np.asarray(layer.mask)
         channels = mask.shape[-2]
@@ -66,7 +61,7 @@ def test_two_of_four_neighbours_along_the_input_channels():
 
 
 def test_depthwise_kernels_biases_and_norms_are_left_alone():
-    graph = train(lite.prune(small_model(), lite.constant_sparsity(0.5, frequency=1)))
+    graph = train(lite.prune(tiny(), lite.constant_sparsity(0.5, frequency=1)))
     names = [layer.name for layer in pruned_layers(graph)]
     assert names
     assert all(name.endswith("kernel") for name in names)
@@ -74,7 +69,7 @@ def test_depthwise_kernels_biases_and_norms_are_left_alone():
 
 
 def test_statistics_of_batch_normalisation_still_follow():
-    graph = lite.prune(small_model(), lite.constant_sparsity(0.5))
+    graph = lite.prune(tiny(), lite.constant_sparsity(0.5))
     before = [np.asarray(weight) for weight in graph.weights if "moving_mean" in weight.path]
     train(graph)
     after = [np.asarray(weight) for weight in graph.weights if "moving_mean" in weight.path]
@@ -83,15 +78,15 @@ def test_statistics_of_batch_normalisation_still_follow():
 
 
 def test_zeros_stay_in_the_model_in_training_for_integers_and_in_the_file():
-    model = small_model()
+    model = tiny()
     graph = train(lite.prune(model, lite.constant_sparsity(0.5, frequency=1)))
     lite.restore_weights(graph, model)
-    np.testing.assert_allclose(model(images(2, 64)), graph(images(2, 64)), atol=1e-5)
+    np.testing.assert_allclose(model(images(2, 32)), graph(images(2, 32)), atol=1e-5)
     assert zeros(model.get_layer("head").weights[0]) == pytest.approx(0.5, abs=0.01)
 
     aware = lite.quantize_aware(graph)
     train(aware, epochs=2)
-    file = lite.convert(aware, calibration=images(4, 64))
+    file = lite.convert(aware, calibration=images(4, 32))
     shares = share_of_zeros(file)
     assert np.average(shares) >= 0.45, "rounding adds zeros and takes none away"
 
@@ -112,16 +107,16 @@ def share_of_zeros(file):
 @pytest.mark.parametrize("pattern", ["2", "4:2", "0:4", "two:four"])
 def test_a_pattern_that_is_none(pattern):
     with pytest.raises(lite.LiteError, match="zeros and neighbours"):
-        lite.prune(small_model(), lite.constant_sparsity(0.5), pattern=pattern)
+        lite.prune(tiny(), lite.constant_sparsity(0.5), pattern=pattern)
 
 
 def test_what_is_no_schedule_and_layers_that_are_not_there():
     with pytest.raises(lite.LiteError, match="Expected a schedule"):
-        lite.prune(small_model(), 0.5)
+        lite.prune(tiny(), 0.5)
     with pytest.raises(lite.LiteError, match="'nowhere'"):
-        lite.prune(small_model(), lite.constant_sparsity(0.5), layers="nowhere")
+        lite.prune(tiny(), lite.constant_sparsity(0.5), layers="nowhere")
     with pytest.raises(lite.LiteError, match="prunes nothing"):
-        lite.sparsity(small_model())
+        lite.sparsity(tiny())
 
 
 DOOR = """

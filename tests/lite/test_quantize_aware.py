@@ -21,7 +21,7 @@ from keras_effvit.lite.fake_quant import FakeQuant, FakeQuantWeights
 from keras_effvit.lite.graph import constants, nodes_before
 from keras_effvit.lite.recipe import Rule
 from keras_effvit.lite.runtime import Runner
-from tests.lite.conftest import alive, converted, images, model_of
+from tests.lite.conftest import alive, converted, grouped, images, model_of, tiny
 
 INTEGER_OPERATORS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 #: Of a file against its simulation, on weights that were not trained to resist rounding.
@@ -139,7 +139,7 @@ def test_gradients_pass_inside_the_range_only():
 # The graph ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["sepvit_lite", "lvt", "lightvit_tiny", "efficientvit_base", "efficientvit_b0"])
+@pytest.mark.parametrize("name", grouped("sepvit_lite", "lvt", "lightvit_tiny", "efficientvit_base", "efficientvit_b0"))
 def test_every_operator_of_the_recipe_rounds_its_weights(name):
     graph = lite.quantize_aware(model_of(name))
     constant = constants(graph)  # LightViT's first tokens, which no image changes
@@ -153,7 +153,7 @@ def test_every_operator_of_the_recipe_rounds_its_weights(name):
     assert rounded == kinds["Conv"] + kinds["DepthwiseConv"] + kinds["GroupedProduct"] + linear > 0
 
 
-@pytest.mark.parametrize("name", ["sepvit_lite", "efficientvit_b0"])
+@pytest.mark.parametrize("name", grouped("sepvit_lite", "efficientvit_b0"))
 def test_the_file_is_that_of_conversion_and_does_what_the_graph_does(name):
     file, quantized = aware_file(name), converted(name, "int8")
     assert (file.inspection.partitions, file.inspection.outside) == (1, ())
@@ -170,7 +170,7 @@ def test_the_file_is_that_of_conversion_and_does_what_the_graph_does(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["lvt", "lightvit_tiny", "efficientvit_base"])
+@pytest.mark.parametrize("name", grouped("lvt", "lightvit_tiny", "efficientvit_base"))
 def test_the_other_families_files_do_what_their_graphs_do(name):
     file = aware_file(name)
     assert (file.inspection.partitions, file.inspection.outside) == (1, ())
@@ -179,10 +179,7 @@ def test_the_other_families_files_do_what_their_graphs_do(name):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "efficientvit_b0",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("sepvit_lite", "efficientvit_base")),
-    ],
+    grouped("efficientvit_b0", "sepvit_lite", "efficientvit_base", slow=("sepvit_lite", "efficientvit_base")),
 )
 def test_full_integers_do_what_their_graph_does(name):
     file = aware_file(name, "int8_full")
@@ -193,7 +190,7 @@ def test_full_integers_do_what_their_graph_does(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["lvt", "efficientvit_b1"])
+@pytest.mark.parametrize("name", grouped("lvt", "efficientvit_b1"))
 def test_what_separates_a_deep_file_from_its_graph_is_chance(name):
     """Numbers between two steps fall to either side, and on weights that were not trained that adds up to 26 (LVT) and
     29 dB (B1). The file is as close to the float model as the graph is: nothing in it is wrong on top.
@@ -235,9 +232,9 @@ def products(graph, layer, depth=0):
 @pytest.mark.parametrize(
     ("name", "recipe"),
     [
-        ("sepvit_lite", "int8"),
-        ("efficientvit_b0", "int8"),
-        pytest.param("sepvit_lite", "int8_full", marks=pytest.mark.slow),
+        pytest.param("sepvit_lite", "int8", marks=pytest.mark.xdist_group("sepvit_lite")),
+        pytest.param("efficientvit_b0", "int8", marks=pytest.mark.xdist_group("efficientvit_b0")),
+        pytest.param("sepvit_lite", "int8_full", marks=[pytest.mark.slow, pytest.mark.xdist_group("sepvit_lite")]),
     ],
 )
 def test_every_operator_is_within_one_step_of_its_simulation(name, recipe):
@@ -281,17 +278,18 @@ def is_conv(operator):
 
 
 def test_training_saving_and_converting_go_together(tmp_path):
-    model = alive(create_model("efficientvit_b0", input_shape=(64, 64, 3), classes=3, classifier_activation=None))
+    model = tiny()
     graph = lite.quantize_aware(model)
     with pytest.raises(lite.LiteError, match="nothing has set"):
         lite.convert(graph)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    graph.compile(keras.optimizers.Adam(1e-4), loss, jit_compile=False)
+    graph.compile(keras.optimizers.Adam(1e-3), loss, jit_compile=False)
     before = [np.asarray(weight) for weight in graph.non_trainable_variables if "moving" in weight.name]
-    pictures, labels = images(6, 64), np.array([0, 1, 2, 0, 1, 2])
-    history = graph.fit(pictures, labels, batch_size=6, epochs=12, verbose=0).history["loss"]
+    pictures, labels = images(6, 32), np.array([0, 1, 2, 0, 1, 2])
+    history = graph.fit(pictures, labels, batch_size=6, epochs=30, verbose=0).history["loss"]
     assert history[-1] < 0.5 * history[0]
     after = [np.asarray(weight) for weight in graph.non_trainable_variables if "moving" in weight.name]
+    assert before
     assert all(np.array_equal(x, y) for x, y in zip(before, after, strict=True)), "statistics are frozen"
 
     graph.save(tmp_path / "aware.keras")
@@ -308,11 +306,10 @@ def test_training_saving_and_converting_go_together(tmp_path):
 def test_images_of_a_folder_are_scaled_once(tmp_path):
     rng = np.random.default_rng(0)
     for number in range(3):
-        Image.fromarray(rng.integers(0, 256, (64, 64, 3)).astype(np.uint8)).save(tmp_path / f"{number}.png")
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3)).astype(np.uint8)).save(tmp_path / f"{number}.png")
     for inside in (False, True):
-        model = alive(create_model("efficientvit_b0", input_shape=(64, 64, 3), include_preprocessing=inside))
-        graph = lite.quantize_aware(model, calibration=tmp_path)
-        first = graph.get_layer("stem_conv.conv.conv.operand_0")
+        graph = lite.quantize_aware(tiny(pixels=inside), calibration=tmp_path)
+        first = graph.get_layer("stem.conv.conv.operand_0")
         # From -mean / std, about -2.1, to (1 - mean) / std, about 2.6: scaled twice, all would be below 0.
         assert (float(first.low), float(first.high)) == pytest.approx((-2.1, 2.6), abs=0.1)
         file = lite.convert(graph, calibration=tmp_path)
@@ -321,8 +318,19 @@ def test_images_of_a_folder_are_scaled_once(tmp_path):
 
 
 def test_training_for_full_integers_learns():
+    graph = lite.quantize_aware(tiny(), "int8_full", calibration=images(6, 32))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    graph.compile(keras.optimizers.Adam(1e-3), loss, jit_compile=False)
+    pictures, labels = images(6, 32), np.array([0, 1, 2, 0, 1, 2])
+    history = graph.fit(pictures, labels, batch_size=6, epochs=30, verbose=0).history["loss"]
+    assert history[-1] < 0.7 * history[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["int8", "int8_full"])
+def test_a_whole_model_learns(recipe):
     model = alive(create_model("efficientvit_b0", input_shape=(64, 64, 3), classes=3, classifier_activation=None))
-    graph = lite.quantize_aware(model, "int8_full", calibration=images(6, 64))
+    graph = lite.quantize_aware(model, recipe, calibration=images(6, 64))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     graph.compile(keras.optimizers.Adam(1e-4), loss, jit_compile=False)
     pictures, labels = images(6, 64), np.array([0, 1, 2, 0, 1, 2])

@@ -14,7 +14,7 @@ from keras_effvit.lite.changes import SPELLINGS, Change, Spelling, changed, chan
 from keras_effvit.lite.exporting import export_float
 from keras_effvit.lite.inspection import Inspection, inspect
 from keras_effvit.lite.timing import ROUNDS_A_LOAD, check_times, ratio
-from tests.lite.conftest import alive, converted, images, model_of
+from tests.lite.conftest import alive, convert, converted, images, model_of
 
 B0 = "efficientvit_b0"
 pytestmark = pytest.mark.xdist_group("tuning")
@@ -209,7 +209,7 @@ def test_a_saved_recipe_converts_to_what_it_names(name, operators, tmp_path):
     path = tuned.save(tmp_path / "mine.json")
     assert [entry.name for entry in tmp_path.iterdir()] == ["mine.json"]
     assert lite.load_recipe(path) == tuned.recipe
-    file = lite.convert(model_of(B0, 64), path, calibration=images(side=64))
+    file = convert(B0, 64, path)
     found = file.inspection
     assert (found.partitions, found.outside) == (1, ())
     assert file.manifest["recipe"]["name"] == "int8_tuned"
@@ -231,7 +231,7 @@ def test_matmuls_in_integers_stay_in_the_partition(name):
     """XNNPACK takes them if the zero point on the right is 0; what moves numbers there has the same."""
     base, float_file = lite.load_recipe("int8"), converted(name, "float32", 64).inspection
     change = next(change for change in changes_for({"fused": float_file}, base) if change.name == "matmuls in int8")
-    file = lite.convert(model_of(name, 64), changed(base, [change]), calibration=images(side=64))
+    file = convert(name, 64, changed(base, [change]))
     found = file.inspection
     assert (found.partitions, found.outside) == (1, ())
     assert file.parity.snr_db > 20
@@ -265,7 +265,7 @@ def test_nothing_to_try(monkeypatch):
 
 def test_a_users_islands_stay():
     tuned = tune(stopwatch(**{"additions in int8": 0.5}), islands=["^stage2"])
-    found = lite.convert(model_of(B0, 64), tuned.recipe, calibration=images(side=64)).inspection
+    found = convert(B0, 64, tuned.recipe).inspection
     assert types_of(found, "ADD") == {"INT8", "FLOAT32"}
     for operator in found.operators:
         if operator.layer.startswith("stage2") and operator.name in ("ADD", "CONV_2D"):
