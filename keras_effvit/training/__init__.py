@@ -9,8 +9,8 @@ from keras_effvit.training.folders import image_folder
 from keras_effvit.training.images import Images, Skipped, arrays
 from keras_effvit.training.recipe import RECIPES, Recipe, recipe_for
 from keras_effvit.training.record import Epoch, Run, read_run
-from keras_effvit.training.scale import strategy
 from keras_effvit.training.records import records, write_records
+from keras_effvit.training.scale import strategy
 
 __all__ = [
     "RECIPES",
