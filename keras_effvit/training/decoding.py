@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 #: Where the header of a BMP file says something: offset of the pixels, length of its second header, bits of a pixel.
@@ -57,18 +57,16 @@ def _number(content: tf.Tensor, at: int, length: int) -> tf.Tensor:
     return tf.reduce_sum(digits * tf.constant([256**place for place in range(length)], tf.int32))
 
 
-def each_image(
-    read: Callable[[tf.Tensor], tf.Tensor], count: int, *, verbose: bool = False
-) -> Iterator[np.ndarray | str]:
-    """Reads images one after the other, many at a time, with a progress bar.
+def each_image(read: Callable[[tf.Tensor], tf.Tensor], count: int, *, verbose: bool = False) -> Iterator[Any | str]:
+    """Reads images in their order, many at a time, with a progress bar.
 
     Args:
-        read: an image for its number.
+        read: what is to be read of an image, for its number.
         count: how many there are.
         verbose: whether to show the bar.
 
     Yields:
-        The pixels, or why there are none.
+        What was read, an array or bytes; or a text, why nothing was.
     """
     bar = keras.utils.Progbar(count, verbose=int(verbose), unit_name="image")
     data = iter(tf.data.Dataset.range(count).map(read, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE))

@@ -14,7 +14,7 @@ from keras_effvit.models.registry import evaluation_of, list_models
 from keras_effvit.preprocessing import Evaluation
 from keras_effvit.training.batches import evaluation_batches, steps_per_epoch, training_batches
 from keras_effvit.training.images import Images
-from keras_effvit.training.record import data_facts, plain
+from keras_effvit.training.runs import data_facts, plain
 from keras_effvit.training.scale import Place, per_replica, place_in, replicas_of
 
 if TYPE_CHECKING:
