@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from keras_effvit.cli import explaining, lite, measuring, models
+from keras_effvit.cli import explaining, lite, measuring, models, training
 from keras_effvit.device.errors import DeviceError
 
 
@@ -17,7 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(words, argparse.Namespace(words=words))
     try:
         print(options.command(options))
     except (ValueError, OSError, DeviceError) as error:
@@ -29,6 +30,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="keras-effvit", description="Efficient vision transformers for phones.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for part in (models, explaining, lite, measuring):
+    for part in (models, training, explaining, lite, measuring):
         part.add_commands(commands)
     return parser

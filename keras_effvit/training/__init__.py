@@ -7,9 +7,10 @@ from keras_effvit.training.drawing import drawn
 from keras_effvit.training.errors import TrainingError
 from keras_effvit.training.folders import image_folder
 from keras_effvit.training.images import Images, Skipped, arrays
-from keras_effvit.training.recipe import RECIPES, Recipe, recipe_for
-from keras_effvit.training.record import Epoch, Run, read_run
+from keras_effvit.training.papers import RECIPES, recipe_for
+from keras_effvit.training.recipe import Recipe
 from keras_effvit.training.records import records, write_records
+from keras_effvit.training.runs import Epoch, Run, read_run
 from keras_effvit.training.scale import strategy
 
 __all__ = [

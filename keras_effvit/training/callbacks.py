@@ -12,7 +12,7 @@ import keras
 
 from keras_effvit.atomic import replacing
 from keras_effvit.training.errors import TrainingError
-from keras_effvit.training.record import Epoch, Run
+from keras_effvit.training.runs import Epoch, Run
 
 #: So many batches may go by before a loss that is no number is noticed.
 WATCHED = 50

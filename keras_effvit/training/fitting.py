@@ -15,7 +15,7 @@ from keras_effvit.training.callbacks import Checkpoint, KeepBest, Recorder, Stop
 from keras_effvit.training.errors import TrainingError
 from keras_effvit.training.job import Job
 from keras_effvit.training.learner import Learner, draws_of
-from keras_effvit.training.record import Run, read_run, versions
+from keras_effvit.training.runs import Run, read_run, versions
 from keras_effvit.training.scale import agreed, losing_workers, replicas_of, share
 from keras_effvit.training.statistics import reestimate
 

@@ -14,7 +14,7 @@ from keras_effvit.models.registry import evaluation_of, list_models
 from keras_effvit.preprocessing import Evaluation
 from keras_effvit.training.batches import evaluation_batches, steps_per_epoch, training_batches
 from keras_effvit.training.images import Images
-from keras_effvit.training.record import data_facts, plain
+from keras_effvit.training.runs import data_facts, plain
 from keras_effvit.training.scale import Place, per_replica, place_in, replicas_of
 
 if TYPE_CHECKING:
@@ -183,12 +183,27 @@ class Job:
     def statistics_data(self) -> tf.data.Dataset:
         """Whole batches of training images, prepared as for evaluation."""
         wanted = min(self.recipe.statistics_images, len(self.train))
-        numbers = np.random.default_rng(self.settings.seed).permutation(len(self.train))[:wanted]
         part = min(self.part, wanted)
-        batches = evaluation_batches(
-            self.train.subset(numbers), evaluation=self.evaluation, batch_size=part, scale=self._scale
+        return self.prepared(self.some(wanted), part).take(wanted // part)
+
+    def prepared(self, numbers: np.ndarray, batch_size: int = 8) -> tf.data.Dataset:
+        """Some training images, prepared as for evaluation.
+
+        Args:
+            numbers: of the images.
+            batch_size: images at a time.
+        """
+        return evaluation_batches(
+            self.train.subset(numbers), evaluation=self.evaluation, batch_size=batch_size, scale=self._scale
         )
-        return batches.take(wanted // part)
+
+    def some(self, count: int) -> np.ndarray:
+        """Numbers of training images, drawn by the seed.
+
+        Args:
+            count: how many, if there are so many.
+        """
+        return np.random.default_rng(self.settings.seed).permutation(len(self.train))[:count]
 
     @property
     def part(self) -> int:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import keras
 
-from keras_effvit.models.registry import families, list_models, models_of
+from keras_effvit.lite.graph import Graph
 from keras_effvit.training.augment import Augment
 from keras_effvit.training.images import Images
 from keras_effvit.training.schedule import AdamW, cosine, undecayed
@@ -93,7 +93,7 @@ class Recipe:
     def fine_tune(self) -> "Recipe":
         """The row for few epochs from trained weights.
 
-        The rate is 1e-4 for a batch of 64, a tenth or less of the papers' highest, and what makes 300 epochs possible
+        The rate is 2e-4 for a batch of 64, a fifth or less of the papers' highest, and what makes 300 epochs possible
         would only hide the few images there are: no RandAugment, erasing, mixing or token labels, larger crops. Decay,
         clipping, smoothing, loss and the moving average stay.
         """
@@ -111,12 +111,36 @@ class Recipe:
             name=f"{self.name}-fine-tune",
             epochs=30,
             batch_size=64,
-            learning_rate=1e-4,
+            learning_rate=2e-4,
             final_rate=1e-6,
             warmup_rate=1e-6,
             warmup_epochs=3,
             token_loss=None,
             augment=augment,
+        )
+
+    def quantized(self) -> "Recipe":
+        """The row for few epochs of training for integers.
+
+        Rounded weights follow only in small steps: with 1e-4 for a batch of 64 a model comes closer to what it was in
+        float, with ten times as much it is lost. There is nothing to learn from but the teacher's logits, and nothing
+        that would pull the weights away from its own.
+        """
+        return replace(
+            self.fine_tune(),
+            name=f"{self.name}-quantized",
+            epochs=4,
+            learning_rate=1e-4,
+            final_rate=0.0,
+            warmup_rate=0.0,
+            warmup_epochs=0,
+            weight_decay=0.0,
+            ema=None,
+            loss="softmax",
+            label_smoothing=0.0,
+            statistics_images=0,
+            teacher_weight=1.0,
+            temperature=None,
         )
 
     def optimizer(
@@ -220,60 +244,58 @@ class Recipe:
         return fit(Job(self, model, train, val, settings, None if folder is None else Path(folder), teacher, strategy))
 
 
-# What a paper does not print is what its authors' code has, and otherwise says so.
-RECIPES: dict[str, Recipe] = {
-    "sepvit": Recipe(
-        name="sepvit",
-        learning_rate=1e-3, final_rate=1e-5, warmup_rate=1e-6, warmup_epochs=5, weight_decay=0.05, clip=5.0,
-        augment=Augment(
-            crop_scale=(0.08, 1.0), flip=0.5, rand_augment=(2, 9, 0.5), color_jitter=0.4, erasing=0.25,
-            mixup=0.8, cutmix=1.0, switch=0.5,
-        ),
-    ),
-    "lvt": Recipe(
-        name="lvt",
-        learning_rate=1.6e-3, final_rate=1e-5, warmup_rate=1e-6, warmup_epochs=20, weight_decay=0.05,
-        token_loss=0.5,
-        augment=Augment(crop_scale=(0.08, 1.0), flip=0.5, rand_augment=(2, 9, 0.5), erasing=0.25),
-    ),
-    "lightvit": Recipe(
-        name="lightvit",
-        learning_rate=1e-3, final_rate=1e-6, warmup_rate=1e-7, warmup_epochs=20, weight_decay=0.04,
-        undecayed=("token", "bias_table"),
-        augment=Augment(
-            crop_scale=(0.08, 1.0), flip=0.5, rand_augment=(2, 9, 0.5), color_jitter=0.3, erasing=0.25,
-            mixup=0.2, cutmix=1.0,
-        ),
-    ),
-    # 2.5e-4 for every 128 images. How strong its mixing is, is nowhere said: as in LightViT here. The authors also vary
-    # the images' size from batch to batch and let the stochastic depth grow, which `fit` does not.
-    "efficientvit": Recipe(
-        name="efficientvit", epochs=320,
-        learning_rate=2e-3, final_rate=0.0, warmup_rate=0.0, warmup_epochs=20, weight_decay=0.1, clip=2.0,
-        ema=0.9998, loss="sigmoid", statistics_images=16_000,
-        augment=Augment(crop_scale=(0.08, 1.0), flip=0.5, mixup=0.2, cutmix=1.0),
-    ),
-}  # fmt: skip
-#: What single models of a family do differently.
-OWN: dict[str, dict[str, Any]] = {"sepvit_base": {"warmup_epochs": 20, "weight_decay": 0.1}}
+    def finetune_quantized(
+        self,
+        model: keras.Model,
+        train: Images,
+        val: Images | None = None,
+        *,
+        epochs: int = 4,
+        precision: str = "int8",
+        batch_size: int = 64,
+        learning_rate: float | None = None,
+        folder: str | Path | None = None,
+        seed: int = 0,
+        strategy: Any = None,
+        resume: bool = True,
+        verbose: int | str = "auto",
+    ) -> Graph:
+        """Trains a copy of a model for integers: it learns to answer as the model does in float.
 
+        Weights and activations are rounded as `lite.convert` will, the statistics of batch normalisation stay as they
+        are, and `convert` needs no images for the result. The figures are those of `quantized`.
 
-def recipe_for(model: str) -> Recipe:
-    """The recipe that a model's authors trained it by.
+        Args:
+            model: a trained classifier, which stays as it is.
+            train: images to learn from, and to see the ranges of activations on.
+            val: images to measure on.
+            epochs: of the run.
+            precision: whose rounding, `"int8"` or `"int8_full"`.
+            batch_size: images of an update.
+            learning_rate: the highest, for this batch size; 1e-4 for 64 images, and like the batch, if not given.
+            folder: where to write, as of `fit`.
+            seed: as of `fit`.
+            strategy: as of `fit`.
+            resume: as of `fit`.
+            verbose: as of `fit`.
 
-    Args:
-        model: one of `list_models()`, or a family: `"sepvit"`, `"lvt"`, `"lightvit"` or `"efficientvit"`.
+        Returns:
+            A graph that rounds.
 
-    Raises:
-        ValueError: if there is none.
+        Raises:
+            LiteError: if the precision rounds nothing.
+            TrainingError: as of `fit`.
 
-    Example:
-        >>> recipe_for("lvt").learning_rate, recipe_for("sepvit_base").weight_decay
-        (0.0016, 0.1)
-    """
-    if model in RECIPES:
-        return RECIPES[model]
-    for family in families():
-        if model in models_of(family):
-            return replace(RECIPES[family.partition("_")[0]], **OWN.get(model, {}))
-    raise ValueError(f"Expected one of {list(RECIPES)} or {list_models()}. Received: {model!r}")
+        Example:
+            >>> graph = recipe.finetune_quantized(model, train, val)
+            >>> keras_effvit.lite.convert(graph).save("model.tflite")
+        """
+        from keras_effvit.training.finetuning import finetune_quantized
+        from keras_effvit.training.job import Job, Settings
+
+        recipe = self.quantized()
+        if learning_rate is not None:
+            recipe = replace(recipe, learning_rate=learning_rate, batch_size=batch_size)
+        settings = Settings(epochs=epochs, batch_size=batch_size, seed=seed, resume=resume, verbose=verbose)
+        folder = None if folder is None else Path(folder)
+        return finetune_quantized(Job(recipe, model, train, val, settings, folder, None, strategy), precision)

@@ -171,7 +171,7 @@ def test_a_full_disk_costs_no_epoch_that_was_kept(disk, killed, alone):
     ):
         train(folder)
     assert checkpoint.read_bytes() == before
-    assert not [path for path in folder.rglob(".*")], "nothing half written is left"
+    assert not list(folder.rglob(".*")), "nothing half written is left"
     model, history = train(folder)
     assert tiny.same(tiny.weights(model), alone[0])
     assert history.history == alone[1]

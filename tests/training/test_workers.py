@@ -17,8 +17,8 @@ from keras_effvit.training.workers import join, run_workers
 from tests.training import tiny
 
 ROOT = Path(__file__).parents[2]
-#: 12 updates of at most 3e-3 each: Adam's quotient of gradients, sums in another order. They round at 6e-8 of their terms,
-#: so that where terms cancel to a thousandth, the quotient is off by 1e-4.
+#: 12 updates of at most 3e-3 each: Adam's quotient of gradients, sums in another order, which round at 6e-8 of their
+#: terms, so that where terms cancel to a thousandth, the quotient is off by 1e-4.
 TOLERANCE = 12 * 3e-3 * 1e-4
 PROGRAM = """
 import sys

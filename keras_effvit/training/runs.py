@@ -1,7 +1,6 @@
 """`run.json`: what a training run is made of, and how it went, written after every epoch."""
 
 import dataclasses
-import hashlib
 import importlib.metadata
 import json
 import platform
@@ -10,9 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from keras_effvit.atomic import replacing
+from keras_effvit.atomic import write_json
 from keras_effvit.training.errors import TrainingError
 from keras_effvit.training.images import Images
 
@@ -77,9 +74,7 @@ class Run:
         Args:
             path: of the file.
         """
-        facts = {"version": VERSION, **dataclasses.asdict(self)}
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(facts, indent=2))
+        write_json(path, {"version": VERSION, **dataclasses.asdict(self)})
 
 
 def read_run(path: str | Path) -> Run:
@@ -101,17 +96,14 @@ def read_run(path: str | Path) -> Run:
         raise TrainingError(f"Expected a training run. Received: {path}: {error}") from error
 
 
-def data_facts(images: Images | None) -> dict[str, Any] | None:
+def data_facts(images: Images) -> dict[str, Any]:
     """What a run's plan says about images.
 
     Args:
         images: for training or validation.
     """
-    if images is None:
-        return None
     counts = {name: int((images.labels == label).sum()) for label, name in enumerate(images.classes)}
-    order = hashlib.sha256(np.ascontiguousarray(images.labels).tobytes()).hexdigest()[:16]
-    return {"images": len(images), "classes": counts, "labels": order}
+    return {"images": len(images), "classes": counts, "fingerprint": images.fingerprint}
 
 
 def versions() -> dict[str, str]:
