@@ -33,7 +33,7 @@ def cached(images: Images, where: str | Path = "memory", *, verbose: bool = True
     """
     look = _in_memory(images, verbose) if where == "memory" else _in_file(images, Path(where), verbose)
 
-    def read(number: tf.Tensor) -> tf.Tensor:
+    def read(number: tf.Tensor | int) -> tf.Tensor:
         return tf.ensure_shape(tf.numpy_function(look, [number], tf.uint8, stateful=False), (None, None, 3))
 
     return replace(images, read=read)

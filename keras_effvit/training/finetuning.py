@@ -25,5 +25,3 @@ def finetune_quantized(job: Job, precision: str) -> Graph:
     observe(graph, np.concatenate([x for x, _ in job.prepared(job.some(CALIBRATION))]))
     fit(Job(job.recipe, graph, job.train, job.val, job.settings, job.folder, job.model, job.strategy))
     return graph
-
-

@@ -45,7 +45,7 @@ class Images:
     labels: np.ndarray
     read: Callable[[tf.Tensor | int], tf.Tensor]
     skipped: tuple[Skipped, ...] = ()
-    content: Callable[[tf.Tensor], tf.Tensor] | None = None
+    content: Callable[[tf.Tensor | int], tf.Tensor] | None = None
     fingerprint: str = ""
 
     def __len__(self) -> int:
@@ -64,7 +64,7 @@ class Images:
         if chosen.ndim != 1 or (chosen < 0).any() or (chosen >= len(self)).any():
             raise ValueError(f"`numbers` must be a list of numbers in [0, {len(self)}). Received: numbers={numbers}")
 
-        def of_chosen(function: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
+        def of_chosen(function: Callable[[tf.Tensor | int], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
             return lambda number: function(tf.constant(chosen)[number])
 
         return replace(

@@ -243,7 +243,6 @@ class Recipe:
         )
         return fit(Job(self, model, train, val, settings, None if folder is None else Path(folder), teacher, strategy))
 
-
     def finetune_quantized(
         self,
         model: keras.Model,

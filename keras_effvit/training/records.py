@@ -181,13 +181,13 @@ def _checksum(content: bytes) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def _content(files: list[str], offsets: list[np.ndarray]) -> Callable[[tf.Tensor], tf.Tensor]:
+def _content(files: list[str], offsets: list[np.ndarray]) -> Callable[[tf.Tensor | int], tf.Tensor]:
     """The file of an image by number. TensorFlow compares the checksum of every record it reads."""
     paths, places = tf.constant(files), tf.constant(np.concatenate(offsets))
     shards = tf.constant(np.repeat(np.arange(len(files)), [len(each) for each in offsets]))
     kind = {"output_types": [tf.string], "output_shapes": [()]}
 
-    def content(number: tf.Tensor) -> tf.Tensor:
+    def content(number: tf.Tensor | int) -> tf.Tensor:
         # `tf.data.TFRecordDataset` cannot begin in the middle of a file; the operation below it can.
         path, place = paths[shards[number]], places[number]
         data = tf.raw_ops.TFRecordDatasetV2(
