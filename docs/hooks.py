@@ -1,6 +1,8 @@
 """For mkdocs: the command line's reference and the models', which only the running package knows, as Markdown.
 
-A page asks for them by a comment: `<!-- commands -->`, `<!-- constructors -->`.
+A page asks for them by a comment: `<!-- commands -->`, `<!-- constructors -->`. `<!-- README models -->` is the part of the
+README between the marks of that name, `<!-- CONTRIBUTING Adding a model -->` the section of CONTRIBUTING whose heading
+begins so.
 """
 
 import argparse
@@ -8,11 +10,13 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from mkdocs.exceptions import PluginError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+ROOT = Path(__file__).parents[1]
 #: The last argument that all constructors have in common.
 SHARED = "accept_license"
 #: What a browser would fetch from somewhere else.
@@ -27,7 +31,8 @@ def on_page_markdown(markdown: str, **kwargs: Any) -> str:
     for comment, write in WRITERS.items():
         if comment in markdown:
             markdown = markdown.replace(comment, write())
-    return markdown
+    markdown = re.sub(r"<!-- README (\w+) -->", lambda found: marked(found[1]), markdown)
+    return re.sub(r"<!-- CONTRIBUTING ([\w ]+) -->", lambda found: section(found[1]), markdown)
 
 
 def on_post_page(output: str, page: Any, **kwargs: Any) -> str:
@@ -35,6 +40,23 @@ def on_post_page(output: str, page: Any, **kwargs: Any) -> str:
     if found := [*FETCHED.findall(output), *STYLES.findall(output)]:
         raise PluginError(f"Expected a page that fetches nothing. Received: {page.file.src_uri} with {found[0]}")
     return output
+
+
+def marked(name: str) -> str:
+    """What stands in the README between two marks."""
+    _, start, rest = (ROOT / "README.md").read_text().partition(f"<!-- {name} -->\n")
+    part, end, _ = rest.partition(f"<!-- /{name} -->")
+    if not (start and end):
+        raise PluginError(f"Expected marks of the name {name} in README.md. Received: none")
+    return part
+
+
+def section(heading: str) -> str:
+    """A section of CONTRIBUTING, without its heading."""
+    found = re.search(rf"^## {heading}[^\n]*\n(.*?)(?=^## |\Z)", (ROOT / "CONTRIBUTING.md").read_text(), re.M | re.S)
+    if found is None:
+        raise PluginError(f"Expected a section {heading!r} in CONTRIBUTING.md. Received: none")
+    return found[1].strip()
 
 
 def commands() -> str:
