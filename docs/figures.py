@@ -13,7 +13,7 @@ DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent))
 RECORDS = DOCS.parent / "tflite" / "results"
 PAGE, PICTURE = DOCS / "why-int8.md", DOCS / "pictures" / "int8-instructions.svg"
-#: Files of the picture, a model under the other; the first families' and one whose stock file aborts.
+#: Models of the picture: one of every family, the last with a stock file that aborts.
 DRAWN = ("sepvit_lite", "lvt", "lightvit_tiny", "efficientvit_b0")
 FILES = {"float32": "float32", "int8": "our int8", "stock_int8": "stock int8"}
 PRODUCTS, OTHERS, CONVERSIONS, MATMULS_OUTSIDE, OTHERS_OUTSIDE = (
@@ -44,7 +44,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> 
     lines = [list(head), *map(list, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = [
-        [cell.ljust(width) if n < left else cell.rjust(width) for n, (cell, width) in enumerate(zip(line, widths, strict=True))]
+        [
+            cell.ljust(width) if n < left else cell.rjust(width)
+            for n, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
         for line in lines
     ]
     rule = [":" + "-" * (width - 1) if n < left else "-" * (width - 1) + ":" for n, width in enumerate(widths)]
@@ -74,7 +77,14 @@ def stock() -> str:
                 f"{ours['of_float32']:.2f}x",
             ]
         )
-    head = ["model", "stock partitions", "operators outside", "stock of our int8", "stock of float32", "ours of float32"]
+    head = [
+        "model",
+        "stock partitions",
+        "operators outside",
+        "stock of our int8",
+        "stock of float32",
+        "ours of float32",
+    ]
     return table(head, rows)
 
 
@@ -153,7 +163,9 @@ def picture() -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-12 0 {WIDTH + 24} {y:.0f}" role="img" aria-label="{label}" '
         'font-family="sans-serif" font-size="12" fill="#1c2127">\n'
-        f'<rect x="-12" width="{WIDTH + 24}" height="{y:.0f}" rx="4" fill="#ffffff"/>\n' + "\n".join(parts) + "\n</svg>\n"
+        f'<rect x="-12" width="{WIDTH + 24}" height="{y:.0f}" rx="4" fill="#ffffff"/>\n'
+        + "\n".join(parts)
+        + "\n</svg>\n"
     )
 
 
@@ -192,6 +204,7 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def main() -> None:
+    """Writes both."""
     from keras_effvit.atomic import replacing
 
     text = PAGE.read_text()

@@ -1,8 +1,8 @@
 """For mkdocs: the command line's reference and the models', which only the running package knows, as Markdown.
 
-A page asks for them by a comment: `<!-- commands -->`, `<!-- constructors -->`. `<!-- README models -->` is the part of the
-README between the marks of that name, `<!-- CONTRIBUTING Adding a model -->` the section of CONTRIBUTING whose heading
-begins so.
+A page asks for them by a comment: `<!-- commands -->`, `<!-- constructors -->`. `<!-- README models -->` is the part of
+the README between the marks of that name, `<!-- CONTRIBUTING Adding a model -->` the section of CONTRIBUTING whose
+heading begins so.
 """
 
 import argparse
