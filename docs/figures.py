@@ -20,7 +20,7 @@ PRODUCTS, OTHERS, CONVERSIONS, MATMULS_OUTSIDE, OTHERS_OUTSIDE = (
     "products and convolutions",
     "other operators",
     "between float and int8",
-    "matmuls outside XNNPACK",
+    "matmuls outside",
     "others outside",
 )
 #: Okabe and Ito's, which people of any colour vision tell apart: blues stay inside, reds are outside.
@@ -125,7 +125,9 @@ def arm() -> str:
             cells.append("aborts" if found is None else f"{found / 1e6:.1f} M")
         outside = shares(row["stock_int8"]) if "operators" in row["stock_int8"] else {}
         total = sum(outside.values())
-        cells.append(f"{(outside[MATMULS_OUTSIDE] + outside[OTHERS_OUTSIDE]) / total:.0%}" if total else "-")
+        cells.append(
+            f"{(outside[MATMULS_OUTSIDE] + outside[OTHERS_OUTSIDE]) / total:.0%}".replace("%", " %") if total else "-"
+        )
         rows.append(cells)
     return table(["model", "float32", "our int8", "stock int8", "stock's outside XNNPACK"], rows)
 
@@ -185,7 +187,7 @@ def _legend() -> list[str]:
     for kind, colour in COLOURS.items():
         parts.append(f'<rect x="{x:.0f}" y="{y}" width="12" height="12" fill="{colour}"/>')
         parts.append(_text(x + 17, y + 10, kind))
-        x += 34 + 6.1 * len(kind)
+        x += 38 + 6.6 * len(kind)
     return parts
 
 

@@ -67,7 +67,7 @@ def commands() -> str:
     summaries = {action.dest: action.help for action in choices._choices_actions}
     parts = []
     for name, parser in choices.choices.items():
-        usage = re.sub(r"\s+", " ", parser.format_usage().removeprefix("usage: ")).strip()
+        usage = re.sub(r"\s+", " ", parser.format_usage().removeprefix("usage: ").replace("[-h] ", "")).strip()
         parts += [f"## {name}", f"{_sentence(summaries[name])}", f"```text\n{_wrapped(usage)}\n```", _arguments(parser)]
     return "\n\n".join(parts)
 
@@ -85,7 +85,7 @@ def _arguments(parser: argparse.ArgumentParser) -> str:
     return "\n".join(lines)
 
 
-def _wrapped(usage: str, width: int = 100) -> str:
+def _wrapped(usage: str, width: int = 80) -> str:
     """A line broken between options, further lines indented."""
     lines = [""]
     for part in re.findall(r"\[[^\]]*(?:\[[^\]]*\][^\]]*)*\]|\([^)]*\)|\S+", usage):

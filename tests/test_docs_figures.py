@@ -82,7 +82,7 @@ def test_instructions_on_arm():
             assert cell == ("aborts" if counted is None else f"{counted / 1e6:.1f} M")
         if "operators" in each["stock_int8"]:
             share = _of(each["stock_int8"], lambda o: o["place"] != "xnnpack") / _of(each["stock_int8"])
-            assert float(rows[each["model"]][3].rstrip("%")) == pytest.approx(100 * share, abs=0.5001)
+            assert float(rows[each["model"]][3].rstrip(" %")) == pytest.approx(100 * share, abs=0.5001)
 
 
 def _of(file, wanted=lambda operator: True):
@@ -103,9 +103,10 @@ def test_what_the_text_says_of_single_operators():
     assert theirs["instructions"] / _of(stock) == pytest.approx(0.75, abs=0.01)  # "three quarters"
     assert int(theirs["instructions"] / mine["instructions"]) == 18  # "a factor of eighteen"
     assert sum(each["calls"] for each in ours["operators"] if each["name"].startswith("Softmax")) == 17
-    assert f"Conversions are {_of(ours, lambda o: o['name'].startswith('Convert')) / _of(ours):.0%}" in FLAT
+    conversions = _of(ours, lambda o: o["name"].startswith("Convert")) / _of(ours)
+    assert f"Conversions are {100 * conversions:.0f} %" in FLAT
     softmax = _of(ours, lambda o: o["name"].startswith("Softmax")) / _of(ours)
-    assert f"softmax {softmax:.0%}" in FLAT
+    assert f"softmax {100 * softmax:.0f} %" in FLAT
     sums = ("Add", "Subtract", "Multiply", "Mean", "Reciprocal Square Root")
     assert _of(ours, lambda o: o["name"].startswith(sums)) / _of(ours) < softmax
 
@@ -128,6 +129,12 @@ def test_islands_and_what_is_left_of_the_signal():
     found = record("int8")
     rows = list(cells("islands").values())
     assert rows == [[str(e["partitions"]), str(e["outside"]), f"{e['snr_db']:.1f}"] for e in found["islands"]["files"]]
+    by_kind = {each["in_int8_too"]: each for each in found["islands"]["files"]}
+    assert by_kind["layer normalisation"]["outside"] == 2 * 33
+    lost = {kind: by_kind["none"]["snr_db"] - each["snr_db"] for kind, each in by_kind.items()}
+    assert lost["layer normalisation"] == pytest.approx(5, abs=0.2)  # "five decibels"
+    assert lost["residual additions"] == pytest.approx(0.5, abs=0.1)  # "half a decibel"
+    assert max(lost["softmax"], lost["GELU"]) < 1  # "almost nothing"
     rows = cells("models")
     assert list(rows) == [each["model"] for each in found["models"]]
     for each in found["models"]:
