@@ -32,7 +32,8 @@ def test_stock_files_on_the_host():
     assert list(rows) == [each["model"] for each in found]
     slower = []
     for each in found:
-        assert (each["int8"]["partitions"], each["int8"]["outside"]) == (1, 0)
+        for precision in ("float32", "int8"):
+            assert (each[precision]["partitions"], each[precision]["outside"]) == (1, 0)
         partitions, outside, of_ours, of_float, ours = rows[each["model"]]
         assert float(ours.rstrip("x")) == pytest.approx(each["int8"]["of_float32"], abs=0.005001)
         theirs = each["stock_int8"]
