@@ -1,7 +1,7 @@
 """Draws why a model decides, a row for every image: where heat finds its class, and where attention looks from there.
 
-Without a model of yours a small one is trained on drawn shapes. The small setting shows that the whole way works, heat
-of a model that has learnt nothing means nothing; `--images 3000 --epochs 12` takes some minutes and learns the shapes.
+Without a model of yours a small one is trained on drawn shapes, and kept beside the picture. The small setting shows
+that the whole way works; `--images 1500 --epochs 8` takes some minutes, and then there is something to see.
 
     python examples/06_explain.py [--images 200] [--epochs 1] [--output artifacts/explain.png]
     python examples/06_explain.py --model runs/flowers/last.keras --labels runs/flowers/classes.txt rose.jpg tulip.jpg
@@ -22,8 +22,7 @@ from keras_effvit.training.drawing import draw
 SIZE = 64
 CLASSES = ("checkerboard", "disc", "star", "stripes")
 METHODS = {"gradcam": "Grad-CAM", "scorecam": "Score-CAM", "saliency": "saliency"}
-#: Kinds of attention from places to places; tokens look too, and are nowhere.
-PLACES = ("window", "pointwise", "global", "linear", "softmax", "convolution", "atrous")
+NOWHERE = ("aggregation", "broadcast", "class")  # attention of tokens, which have no place to look from
 
 
 def drawn(count: int, seed: int) -> training.Images:
@@ -31,12 +30,14 @@ def drawn(count: int, seed: int) -> training.Images:
     return training.arrays(np.stack(pixels), np.arange(count) % 4, CLASSES)
 
 
-def train(count: int, epochs: int) -> keras.Model:
+def train(options: argparse.Namespace) -> keras.Model:
     model = keras_effvit.EfficientViTB0(input_shape=(SIZE, SIZE, 3), classes=4, classifier_activation=None)
     recipe = training.recipe_for(model.name).fine_tune()
-    augment = replace(recipe.augment, crop_scale=(0.6, 1.0))
-    recipe = replace(recipe, learning_rate=2e-3, loss="softmax", ema=None, augment=augment)
-    recipe.fit(model, drawn(count, seed=0), drawn(100, seed=1), epochs=epochs, batch_size=32, verbose=2)
+    mild = replace(recipe.augment, crop_scale=(0.6, 1.0))
+    recipe = replace(recipe, learning_rate=2e-3, loss="softmax", ema=None, augment=mild)
+    images, others = drawn(options.images, seed=0), drawn(100, seed=1)
+    recipe.fit(model, images, others, epochs=options.epochs, batch_size=32, verbose=2)
+    model.save(options.output.with_suffix(".keras"))
     return model
 
 
@@ -46,9 +47,8 @@ def row_of(model: keras.Model, image: np.ndarray | Path, labels: list[str], laye
     panels += [Panel(overlay(each.pixels, each.heat), METHODS[each.method]) for each in found]
     height, width = found[0].heat.shape
     y, x = np.unravel_index(found[0].heat.argmax(), (height, width))
-    for each in explain.last_of_every_kind(explain.attention(model, image)):
-        if each.kind.partition("_")[0] not in PLACES:
-            continue
+    maps = explain.last_of_every_kind(explain.attention(model, image))
+    for each in (each for each in maps if each.kind not in NOWHERE):
         rows, columns = each.grid if each.kind == "pointwise" else each.map
         seen = each.seen_by(y * rows // height, x * columns // width)
         across, along = (np.arange(n) * m // n for n, m in zip((height, width), seen.shape, strict=True))
@@ -69,14 +69,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("artifacts/explain.png"))
     options = parser.parse_args()
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    labels = options.labels.read_text().splitlines() if options.labels else []
-    if options.model:
-        model = keras.models.load_model(options.model, compile=False)
-    else:
-        model, labels = train(options.images, options.epochs), list(CLASSES)
-        model.save(options.output.with_suffix(".keras"))
-    unseen = drawn(len(CLASSES), seed=2)
-    images = options.pictures or [np.asarray(unseen.read(number)) for number in range(len(unseen))]
+    model = keras.models.load_model(options.model, compile=False) if options.model else train(options)
+    labels = options.labels.read_text().splitlines() if options.labels else [] if options.model else list(CLASSES)
+    images = options.pictures or [np.asarray(each) for each in map(drawn(4, seed=2).read, range(4))]
     figure = figure_of([row_of(model, image, labels, options.layer) for image in images])
     print(f"written to {explain.save(figure, options.output)}")
 

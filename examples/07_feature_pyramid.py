@@ -57,7 +57,6 @@ def main() -> None:
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     images, masks = map(np.stack, zip(*(scene(rng, options.size) for _ in range(options.images + 50)), strict=True))
-    seen, unseen = slice(50, None), slice(50)
 
     model = segmenter(options.backbone, options.size)
     steps = options.epochs * -(-options.images // 16)
@@ -65,16 +64,14 @@ def main() -> None:
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=0.01, clipnorm=1.0)
     model.compile(optimizer, loss, jit_compile=False)  # compiling would take longer than all steps
-    model.fit(images[seen], masks[seen], batch_size=16, epochs=options.epochs, verbose=2)
+    model.fit(images[50:], masks[50:], batch_size=16, epochs=options.epochs, verbose=2)
 
-    found = model.predict(images[unseen], verbose=0).argmax(-1)
+    found = model.predict(images[:50], verbose=0).argmax(-1)
     measure = keras.metrics.IoU(len(CLASSES), range(len(CLASSES)))
-    measure.update_state(masks[unseen], found)
+    measure.update_state(masks[:50], found)
     print(f"mIoU of {len(CLASSES)} classes on 50 unseen images: {float(measure.result()):.1%}")
     columns = {"image": images / 8 + 0.5, "truth": COLOURS[masks], "found": COLOURS[found]}
-    rows = [
-        Row("", tuple(Panel(of[number].clip(0, 1), name) for name, of in columns.items()), 3) for number in range(4)
-    ]
+    rows = [Row("", tuple(Panel(of[n].clip(0, 1), name) for name, of in columns.items()), 3) for n in range(4)]
     options.output.parent.mkdir(parents=True, exist_ok=True)
     print(f"written to {explain.save(figure_of(rows), options.output)}")
 
