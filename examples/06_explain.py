@@ -20,7 +20,7 @@ from keras_effvit.explain.plots import Panel, Row, figure_of, overlay
 from keras_effvit.training.drawing import draw
 
 SIZE = 64
-CLASSES = ("checkerboard", "disc", "star", "stripes")
+CLASSES: list[str] = ["checkerboard", "disc", "star", "stripes"]
 METHODS = {"gradcam": "Grad-CAM", "scorecam": "Score-CAM", "saliency": "saliency"}
 NOWHERE = ("aggregation", "broadcast", "class")  # attention of tokens, which have no place to look from
 
@@ -46,7 +46,7 @@ def row_of(model: keras.Model, image: np.ndarray | Path, labels: list[str], laye
     panels = [Panel(found[0].pixels / 255, "image")]
     panels += [Panel(overlay(each.pixels, each.heat), METHODS[each.method]) for each in found]
     height, width = found[0].heat.shape
-    y, x = np.unravel_index(found[0].heat.argmax(), (height, width))
+    y, x = divmod(int(found[0].heat.argmax()), width)
     maps = explain.last_of_every_kind(explain.attention(model, image))
     for each in (each for each in maps if each.kind not in NOWHERE):
         rows, columns = each.grid if each.kind == "pointwise" else each.map
@@ -70,7 +70,7 @@ def main() -> None:
     options = parser.parse_args()
     options.output.parent.mkdir(parents=True, exist_ok=True)
     model = keras.models.load_model(options.model, compile=False) if options.model else train(options)
-    labels = options.labels.read_text().splitlines() if options.labels else [] if options.model else list(CLASSES)
+    labels = options.labels.read_text().splitlines() if options.labels else [] if options.model else CLASSES
     images = options.pictures or [np.asarray(each) for each in map(drawn(4, seed=2).read, range(4))]
     figure = figure_of([row_of(model, image, labels, options.layer) for image in images])
     print(f"written to {explain.save(figure, options.output)}")
