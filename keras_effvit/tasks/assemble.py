@@ -13,6 +13,8 @@ from keras_effvit.weights import load_weights
 
 #: (height, width, channels)
 Shape = tuple[int | None, int | None, int]
+#: What segmenters are trained on.
+DEFAULT_SHAPE = (512, 512, 3)
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def pyramid_of(
         backbone: a name of `list_models()`, which is built as its authors do for dense tasks; or a model of
             `create_backbone`, with weights or without, whose layers become the dense model's.
         levels: which maps; all that it has by default.
-        input_shape: (height, width, channels), of a backbone that is given by name.
+        input_shape: (height, width, channels), of a backbone that is given by name; 512 x 512 x 3 by default.
         **options: what `create_backbone` takes, of a backbone that is given by name.
 
     Raises:
@@ -55,7 +57,7 @@ def pyramid_of(
     """
     if isinstance(backbone, str):
         chosen = None if levels is None else tuple(levels)
-        model = create_backbone(backbone, input_shape, chosen, dense=True, **options)
+        model = create_backbone(backbone, input_shape or DEFAULT_SHAPE, chosen, dense=True, **options)
     else:
         given = sorted([*options, *(["input_shape"] if input_shape is not None else [])])
         if given:
@@ -93,11 +95,12 @@ def check_classes(classes: int) -> None:
         raise ValueError(f"`classes` must be a positive integer. Received: classes={classes!r}")
 
 
-def image_sized(logits: Any, image: Any) -> Any:
-    """Logits for every pixel of the image, bilinear.
+def image_sized(x: Any, image: Any, name: str) -> Any:
+    """A map of numbers for every pixel of the image, bilinear, in float32 whatever the policy.
 
     Args:
-        logits: a map of the graph.
+        x: a map of the graph.
         image: the graph's input.
+        name: of the layer.
     """
-    return ResizeLike(name="image_logits")(logits, image)
+    return ResizeLike(dtype="float32", name=name)(x, image)

@@ -20,7 +20,6 @@ class TaskRow:
         image: height and width that the MACs are for.
         params_m: parameters in millions, as printed.
         gmacs: multiply-accumulates in billions, as printed.
-        score: what the paper measures of it, in percent, and on what; not a measurement of ours.
     """
 
     id: str
@@ -29,7 +28,6 @@ class TaskRow:
     image: tuple[int, int] = (512, 512)
     params_m: float | None = None
     gmacs: float | None = None
-    score: str = ""
 
 
 _rows: dict[str, TaskRow] = {}
