@@ -1,7 +1,7 @@
 """From the raw heads of a detector to boxes, in numpy alone: what an app does with the outputs of a `.tflite` file.
 
-It is written to be read and ported. Legend: `n` anchors or points of all levels; boxes are `x0, y0, x1, y1` in pixels of
-the image that went into the model.
+It is written to be read and ported. Legend: `n` anchors or points of all levels; boxes are `x0, y0, x1, y1` in pixels
+of the image that went into the model.
 """
 
 from collections.abc import Mapping
