@@ -5,6 +5,7 @@ are spread evenly over its part of the box, each interpolated between four pixel
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -55,7 +56,9 @@ def _samples(start, length, limit, size: int, samples: int | None):
     return pairs
 
 
-def roi_align(maps: Sequence, boxes, strides: Sequence[int], size: int, *, samples: int | None = None):
+def roi_align(
+    maps: Sequence, boxes, strides: Sequence[int], size: int, *, samples: int | None = None, images: Any = None
+):
     """Patches of every box from the level of a pyramid that fits its size.
 
     A box is moved by half a pixel, so that its corner is where the pixel's is ("aligned").
@@ -66,6 +69,7 @@ def roi_align(maps: Sequence, boxes, strides: Sequence[int], size: int, *, sampl
         strides: of the maps.
         size: of the patches.
         samples: of a bin on each axis; by default one for every pixel of the map it covers.
+        images: (b, r) int32, of which of the maps' images a box is, where that is not its own.
 
     Returns:
         (b * r, size, size, c)
@@ -75,13 +79,14 @@ def roi_align(maps: Sequence, boxes, strides: Sequence[int], size: int, *, sampl
         (1, 7, 7, 8)
     """
     channels = maps[0].shape[-1]
-    images, count = ops.shape(boxes)[:2]
+    if images is None:
+        number, count = ops.shape(boxes)[:2]
+        images = ops.repeat(ops.arange(number, dtype="int32")[:, None], count, axis=1)
     level = ops.reshape(levels_of(boxes, len(maps)), (-1, 1))  # (b * r, 1)
     rows, columns = ([m.shape[axis] for m in maps] for axis in (1, 2))
     sizes = [r * c for r, c in zip(rows, columns, strict=True)]
     table = ops.concatenate([ops.reshape(m, (-1, n, channels)) for m, n in zip(maps, sizes, strict=True)], axis=1)
-    image = ops.reshape(ops.repeat(ops.arange(images, dtype="int32")[:, None], count, axis=1), (-1, 1))
-    first = image * sum(sizes) + _of_level(np.cumsum([0, *sizes[:-1]]), level, "int32")
+    first = ops.reshape(images, (-1, 1)) * sum(sizes) + _of_level(np.cumsum([0, *sizes[:-1]]), level, "int32")
     scale = 1.0 / _of_level(strides, level, "float32")
     x0, y0, x1, y1 = (ops.reshape(boxes[:, :, i], (-1, 1)) * scale for i in range(4))
     high, wide = (_of_level(sides, level, "float32") for sides in (rows, columns))
