@@ -1,0 +1,152 @@
+"""Proposals, what is drawn of them, and what the second stage makes of them."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_effvit.tasks.anchors import RPN_ANCHORS, anchors
+from keras_effvit.tasks.matching import Matches
+from keras_effvit.tasks.raw_heads import geometry
+from keras_effvit.tasks.roi_heads import DetectInProposals, MasksOfClasses, RoiAlign
+from keras_effvit.tasks.rpn import Propose, propose, rpn_loss
+from keras_effvit.tasks.sampling import draw
+from keras_effvit.tasks.two_stage_losses import draw_proposals
+from tests.tasks import by_definition
+from tests.tasks.test_detection_losses import SIDE, entropy, flat, heads, scenes
+from tests.tasks.test_matching import matched
+
+LEVELS = ["P4", "P5"]
+WIDTHS = {"object": 3, "box": 12}
+
+
+def decoded(deltas, boxes, stds=(1, 1, 1, 1)):
+    deltas, boxes = np.asarray(deltas, float) * stds, np.asarray(boxes, float)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2 + deltas[:, :2] * sides, np.exp(deltas[:, 2:]) * sides / 2
+    return np.clip(np.concatenate([middle - half, middle + half], axis=1), 0, SIDE)
+
+
+@pytest.mark.parametrize("most", [10, 80])
+def test_proposals(most):
+    """Every level is thinned out on its own; then the best of all."""
+    outputs = heads(np.random.default_rng(0), WIDTHS, LEVELS)
+    received, scores = (np.asarray(x) for x in propose(outputs, (SIDE, SIDE), most))
+    strides, sizes = geometry(outputs, SIDE, SIDE)
+    for image in range(2):
+        pool = []
+        for level, stride, size in zip(LEVELS, strides, sizes, strict=True):
+            of_level = {k: v for k, v in outputs.items() if k.startswith(level)}
+            boxes = decoded(flat(of_level, "box", image, 4), anchors(RPN_ANCHORS, [stride], [size]))
+            chances = by_definition.sigmoid(flat(of_level, "object", image, 1)[:, 0])
+            pool += [(chances[i], boxes[i]) for i in by_definition.greedy(boxes, chances, 0.7)]
+        pool = sorted(pool, key=lambda item: -item[0])[:most]
+        np.testing.assert_allclose(scores[image, : len(pool)], [item[0] for item in pool], atol=1e-5)
+        np.testing.assert_allclose(received[image, : len(pool)], [item[1] for item in pool], atol=1e-3)
+        assert not received[image, len(pool) :].any()
+
+
+def test_a_draw():
+    """No more positives than their share; negatives fill up; nothing is drawn twice, and not always the same."""
+    rng = np.random.default_rng(0)
+    positive = np.zeros((2, 200), bool)
+    positive[0, rng.choice(200, 50, replace=False)] = True
+    positive[1, 7] = True
+    negative = ~positive & (rng.uniform(size=(2, 200)) < 0.8)
+    found = Matches(np.zeros((2, 200), "int32"), positive, negative)
+    index, drawn = (np.asarray(x) for x in draw(found, 40, 0.25, seed=3))
+    assert drawn.all()
+    for image, count in enumerate((10, 1)):
+        assert len(set(index[image])) == 40
+        assert positive[image, index[image, :count]].all()
+        assert negative[image, index[image, count:]].all()
+    assert set(np.asarray(draw(found, 40, 0.25, seed=4)[0])[0, :10]) != set(index[0, :10])
+    few = Matches(np.zeros((1, 5), "int32"), np.eye(5, dtype=bool)[:1], np.eye(5, dtype=bool)[1:2])
+    index, drawn = (np.asarray(x) for x in draw(few, 8, 0.5))
+    np.testing.assert_array_equal(index[0, :2], [0, 1])
+    np.testing.assert_array_equal(drawn[0], [True, True, *[False] * 6])
+
+
+def test_the_proposals_losses():
+    """With fewer anchors than are drawn, all of them count."""
+    rng = np.random.default_rng(4)
+    outputs = heads(rng, WIDTHS, LEVELS)
+    boxes, labels = scenes(rng)
+    received = {k: float(v) for k, v in rpn_loss(outputs, boxes, labels, (SIDE, SIDE)).items()}
+    all_anchors = anchors(RPN_ANCHORS, *geometry(outputs, SIDE, SIDE)).astype(float)
+    of_object = of_box = 0.0
+    drawn = 0
+    for image in range(2):
+        answers = matched(all_anchors, boxes[image, : int((labels[image] >= 0).sum())], 0.7, 0.3, 0.3)
+        logits, deltas = flat(outputs, "object", image, 1)[:, 0], flat(outputs, "box", image, 4)
+        used = answers != -2
+        drawn += used.sum()
+        of_object += entropy(answers >= 0, logits)[used].sum()
+        for n in np.flatnonzero(answers >= 0):
+            box, anchor = boxes[image, answers[n]].astype(float), all_anchors[n]
+            sides, own = box[2:] - box[:2], anchor[2:] - anchor[:2]
+            way = ((box[:2] + box[2:]) - (anchor[:2] + anchor[2:])) / 2 / own
+            of_box += np.abs(np.concatenate([way, np.log(sides / own)]) - deltas[n]).sum()
+    assert of_box > 0
+    assert received == pytest.approx({"rpn_object": of_object / drawn, "rpn_box": of_box / drawn}, rel=1e-3)
+
+
+def test_drawn_proposals():
+    """The true boxes are proposals; half an overlap makes a positive; what only fills a place is not drawn."""
+    boxes = np.array([[[0, 0, 20, 20], [40, 40, 60, 60]]], "float32")
+    labels = np.array([[2, 0]], "int32")
+    proposals = np.array([[[0, 0, 20, 12], [0, 0, 20, 8], [40, 41, 60, 60], [0, 0, 0, 0]]], "float32")
+    drawn = draw_proposals(np.concatenate([proposals, boxes], axis=1), boxes, labels)
+    assert float(keras.ops.sum(drawn.drawn)) == 5
+    chosen = {tuple(box): i for i, box in enumerate(np.asarray(drawn.boxes)[0]) if np.asarray(drawn.drawn)[0, i]}
+    expected = {(0, 0, 20, 12): 2, (40, 41, 60, 60): 0, (0, 0, 20, 20): 2, (40, 40, 60, 60): 0}
+    for box, label in expected.items():
+        assert np.asarray(drawn.positive)[0, chosen[box]] == 1
+        assert np.asarray(drawn.labels)[0, chosen[box]] == label
+        np.testing.assert_array_equal(np.asarray(drawn.truth)[0, chosen[box]], boxes[0, list(labels[0]).index(label)])
+    assert np.asarray(drawn.positive)[0, chosen[(0, 0, 20, 8)]] == 0
+
+
+def test_the_second_stage():
+    """Classes, boxes of the class, and suppression, candidate by candidate; the background is the last class."""
+    rng = np.random.default_rng(5)
+    proposals = np.stack([by_definition.random_boxes(rng, 12, least=8.0) for _ in range(2)])
+    proposals[1, 10:] = 0  # places that no proposal takes
+    logits = rng.normal(0, 2, (24, 4)).astype("float32")
+    deltas = rng.normal(0, 1, (24, 12)).astype("float32")
+    layer = DetectInProposals((SIDE, SIDE), least_score=0.1, threshold=0.4, most=10)
+    received = {k: np.asarray(v) for k, v in layer([proposals, logits, deltas]).items()}
+    shares = np.exp(logits.astype(float)) / np.exp(logits.astype(float)).sum(-1, keepdims=True)
+    for image in range(2):
+        items = []
+        for r in range(12 if image == 0 else 10):
+            for label in range(3):
+                box = decoded(
+                    deltas[12 * image + r, 4 * label : 4 * label + 4][None],
+                    proposals[image, r][None],
+                    (0.1, 0.1, 0.2, 0.2),
+                )[0]
+                items.append((box, shares[12 * image + r, label], label))
+        items = [item for item in items if item[1] > 0.1]
+        boxes, scores, labels = (np.array([item[i] for item in items]) for i in range(3))
+        kept = by_definition.greedy(boxes, scores, 0.4, labels)[:10]
+        np.testing.assert_allclose(received["scores"][image, : len(kept)], scores[kept], atol=1e-5)
+        np.testing.assert_allclose(received["boxes"][image, : len(kept)], boxes[kept], atol=1e-3)
+        np.testing.assert_array_equal(received["labels"][image, : len(kept)], labels[kept])
+
+
+def test_masks_are_those_of_the_class():
+    logits = np.random.default_rng(0).normal(size=(6, 4, 4, 3)).astype("float32")
+    labels = np.array([[0, 2, 1], [1, 1, -1]], "int32")
+    masks = np.asarray(MasksOfClasses()([logits, labels]))
+    assert masks.shape == (2, 3, 4, 4)
+    for image, number in [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]:
+        expected = by_definition.sigmoid(logits[3 * image + number, :, :, labels[image, number]])
+        np.testing.assert_allclose(masks[image, number], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "layer", [Propose((64, 96), 50), RoiAlign((4, 8), 7), DetectInProposals((64, 96), most=7), MasksOfClasses()]
+)
+def test_layers_are_saved_with_a_model(layer):
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert again.get_config() == layer.get_config()
