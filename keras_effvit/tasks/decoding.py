@@ -181,13 +181,13 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, threshol
 
 
 def _select(boxes, scores, pairs, image_size, least_score, threshold, most) -> Detections:
-    """The best boxes out of pairs (which box, which class), cut off at the image's edges."""
+    """The best boxes out of pairs (which box, which class), cut off at the image's edges, if anything is left."""
     which, labels = pairs
     chosen = scores[which, labels]
-    good = chosen > least_score
-    which, labels, chosen = which[good], labels[good], chosen[good]
     height, width = image_size
     inside = np.clip(boxes[which], 0, [width, height, width, height])
+    good = (chosen > least_score) & (inside[:, :2] < inside[:, 2:]).all(axis=1)
+    inside, labels, chosen = inside[good], labels[good], chosen[good]
     kept = suppress(inside, chosen, labels, threshold, most)
     return Detections(
         inside[kept].reshape(-1, 4).astype(np.float32),

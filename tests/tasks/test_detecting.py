@@ -35,8 +35,9 @@ def boxes_of(kind, outputs, image):
 
 
 def expected_of(kind, outputs, image):
-    good = [item for item in boxes_of(kind, outputs, image) if item[1] > LEAST]
-    boxes = np.clip([item[0] for item in good], 0, SIDE)
+    found = [(np.clip(box, 0, SIDE), score, label) for box, score, label in boxes_of(kind, outputs, image)]
+    good = [item for item in found if item[1] > LEAST and by_definition.size(item[0]) > 0]
+    boxes = np.array([item[0] for item in good])
     scores, labels = np.array([item[1] for item in good]), np.array([item[2] for item in good])
     kept = by_definition.greedy(boxes, scores, THRESHOLD, labels)[:MOST]
     return boxes[kept], scores[kept], labels[kept]
