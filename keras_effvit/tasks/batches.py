@@ -64,7 +64,8 @@ class SceneBatches(keras.utils.PyDataset):
         wanted = {"pixels": scenes.semantic_classes, "boxes": scenes.classes, "everything": scenes.classes}[kind]
         if not wanted:
             raise ValueError(f"Expected scenes with labels of {kind}. Received: scenes without")
-        self.scenes, self.size, self.batch_size, self.kind = scenes, size, batch_size, kind
+        self.scenes, self.size, self.batch_size = scenes, size, batch_size
+        self.kind: Kind = kind
         self.change, self.seed, self.scale, self.most = change, seed, scale, most
         self.epoch = 0
         self.on_epoch_begin()
