@@ -37,10 +37,10 @@ class Scene:
     labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
     masks: np.ndarray | None = None
     semantic: np.ndarray | None = None
-    crowd: np.ndarray | None = None
+    crowd: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
 
     def __post_init__(self):
-        if self.crowd is None:
+        if not len(self.crowd):
             object.__setattr__(self, "crowd", np.zeros(len(self.labels), bool))
         things, size = len(self.labels), self.image.shape[:2]
         _check("image", self.image, (*size, 3), np.uint8)
@@ -96,10 +96,10 @@ class Segments:
 
     numbers: np.ndarray
     labels: np.ndarray
-    crowd: np.ndarray | None = None
+    crowd: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
 
     def __post_init__(self):
-        if self.crowd is None:
+        if not len(self.crowd):
             object.__setattr__(self, "crowd", np.zeros(len(self.labels), bool))
         _check("numbers", self.numbers, self.numbers.shape[:2], np.int32)
         _check("labels", self.labels, (len(self.labels),), np.int32)
@@ -217,7 +217,6 @@ def panoptic(scene: Scene, things: int) -> Segments:
     for label in np.unique(stuff[stuff >= 0]):
         labels.append(label)
         numbers[stuff == label] = len(labels)
-    assert scene.crowd is not None
     crowd = np.concatenate([scene.crowd, np.zeros(len(labels) - len(scene.crowd), bool)])
     return Segments(numbers, np.array(labels, np.int32), crowd)
 
