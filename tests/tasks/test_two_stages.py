@@ -4,13 +4,15 @@ import keras
 import numpy as np
 import pytest
 
+from keras_effvit import layers
+from keras_effvit.tasks import PanopticFPN
 from keras_effvit.tasks.anchors import RPN_ANCHORS, anchors
 from keras_effvit.tasks.matching import Matches
 from keras_effvit.tasks.raw_heads import geometry
 from keras_effvit.tasks.roi_heads import DetectInProposals, MasksOfClasses, RoiAlign
 from keras_effvit.tasks.rpn import Propose, propose, rpn_loss
 from keras_effvit.tasks.sampling import draw
-from keras_effvit.tasks.two_stage_losses import draw_proposals
+from keras_effvit.tasks.two_stage_losses import Stages, draw_proposals, panoptic_loss
 from tests.tasks import by_definition
 from tests.tasks.test_detection_losses import SIDE, entropy, flat, heads
 from tests.tasks.test_matching import matched
@@ -64,7 +66,7 @@ def test_a_draw():
     few = Matches(np.zeros((1, 5), "int32"), np.eye(5, dtype=bool)[:1], np.eye(5, dtype=bool)[1:2])
     index, drawn = (np.asarray(x) for x in draw(few, 8, 0.5))
     np.testing.assert_array_equal(index[0, :2], [0, 1])
-    np.testing.assert_array_equal(drawn[0], [True, True, *[False] * 6])
+    np.testing.assert_array_equal(drawn[0], [True, True, False, False, False])
 
 
 def test_the_proposals_losses():
@@ -152,3 +154,54 @@ def test_masks_are_those_of_the_class():
 def test_layers_are_saved_with_a_model(layer):
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert again.get_config() == layer.get_config()
+
+
+def tiny_backbone():
+    """Four maps of eight channels."""
+    image = keras.Input((SIDE, SIDE, 3))
+    x = layers.ConvNormAct(8, 3, strides=2, activation="relu", name="stem")(image)
+    maps = {}
+    for level in range(2, 6):
+        x = layers.ConvNormAct(8, 3, strides=2, activation="relu", name=f"stage{level - 1}")(x)
+        maps[f"P{level}"] = x
+    return keras.Model(image, maps, name="tiny")
+
+
+def test_all_losses_of_a_panoptic_model():
+    """They fall together when a batch is learnt by heart, and reach every weight."""
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(0)
+    model = PanopticFPN(tiny_backbone(), things=2, stuff=2, width=24, hidden=16, proposals=16, most=4)
+    stages = Stages.of(model)
+    boxes = np.array([[[4, 4, 40, 44], [30, 34, 62, 62]], [[10, 2, 50, 30], [0, 0, 0, 0]]], "float32")
+    labels = np.array([[0, 1], [1, -1]], "int32")
+    masks, semantic = np.zeros((2, 2, SIDE, SIDE), bool), np.zeros((2, SIDE, SIDE), "int32")
+    images = np.random.default_rng(0).normal(0, 0.3, (2, SIDE, SIDE, 3)).astype("float32")
+    for image, number in [(0, 0), (0, 1), (1, 0)]:
+        x0, y0, x1, y1 = boxes[image, number].astype(int)
+        masks[image, number, y0:y1, x0:x1] = True
+        semantic[image, y0:y1, x0:x1] = 2
+        images[image, y0:y1, x0:x1, labels[image, number]] += 2
+    semantic[:, :4] = 255  # nobody knows
+    optimizer = keras.optimizers.Adam(3e-3)
+
+    @tf.function(autograph=False)
+    def step():
+        with tf.GradientTape() as tape:
+            losses = panoptic_loss(stages, images, boxes, labels, masks, semantic, seed=1)
+            total = sum(losses.values())
+        gradients = tape.gradient(total, model.trainable_variables)
+        optimizer.apply(gradients, model.trainable_variables)
+        return losses, [tf.reduce_max(tf.abs(g)) for g in gradients]
+
+    history = [step() for _ in range(15)]
+    first, last = ({k: float(v) for k, v in history[i][0].items()} for i in (0, -1))
+    assert set(first) == {"rpn_object", "rpn_box", "class", "box", "mask", "semantic"}
+    assert all(value > 0 for value in first.values())
+    assert sum(last.values()) < 0.8 * sum(first.values()), (first, last)
+    reached = {v.path: float(g) for v, g in zip(model.trainable_variables, history[-1][1], strict=True)}
+    assert [path for path, size in reached.items() if not size > 0] == []
+    outputs = model(images)
+    assert outputs["masks"].shape == (2, 4, 28, 28)
+    assert outputs["semantic"].shape == (2, SIDE // 4, SIDE // 4, 3)
