@@ -167,6 +167,7 @@ def tiny_backbone():
     return keras.Model(image, maps, name="tiny")
 
 
+@pytest.mark.slow
 def test_all_losses_of_a_panoptic_model():
     """They fall together when a batch is learnt by heart, and reach every weight."""
     import tensorflow as tf
