@@ -6,11 +6,12 @@ What a dense model of ours has and no published code does is named by our own pa
 from dataclasses import replace
 
 from keras_effvit.layers.linear_attention import OFFICIAL_EPSILON
+from keras_effvit.weights.detection_rules import DETECTION, DETECTION_CLASSIFIERS
 from keras_effvit.weights.names import NOTHING, NameTable
 from keras_effvit.weights.rules import EFFICIENTVIT_B, EFFICIENTVIT_BASE, LIGHTVIT, LVT, SEPVIT
 
 #: Pattern of our layers that only dense models have, of which a model must have one to go by these names.
-TASK_LAYERS = r"(neck|decoder|auxiliary|classifier|linear_classifier)\w*/.*"
+TASK_LAYERS = r"(neck|decoder|auxiliary|classifier|linear_classifier|det_p\d)\w*/.*"
 
 _NECK = {
     "neck_lateral{i}": "neck.lateral_convs.{i-1}.conv",
@@ -60,7 +61,10 @@ _EFFICIENTVIT_SEG = {
     )
 }
 #: Layers with an output for every class.
-CLASSIFIERS = ("classifier", "linear_classifier", "direct_classifier", "auxiliary_classifier")
+CLASSIFIERS = (
+    *("classifier", "linear_classifier", "direct_classifier", "auxiliary_classifier"),
+    *DETECTION_CLASSIFIERS,
+)
 
 
 def _dense(table: NameTable) -> NameTable:
@@ -75,6 +79,7 @@ def _dense(table: NameTable) -> NameTable:
             **_UPERNET,
             **_SEGFORMER,
             **_EFFICIENTVIT_SEG,
+            **DETECTION,
             "classifier": "decode_head.conv_seg",
         },
         head=NOTHING,

@@ -12,6 +12,8 @@ from tests.models.test_efficientvit import lookup as lookup_efficientvit
 from tests.parity import LOGITS_TOLERANCE, Fixture, check_taps, recorded
 
 CASE = "128x160"
+#: What the golden files call the parts of a detector's head.
+PARTS = {"cls": "class", "reg": "box"}
 #: Tap of the golden files -> layer of ours; stages count from 0 there.
 TAPS = {
     r"out:backbone(\d)": ("stage{0}_norm", "stage{0}_block2_mlp_add"),  # SepViT's, LVT's
@@ -89,3 +91,24 @@ def test_the_head_that_only_training_looks_at_may_stay_in_the_file():
     model = create_task("sepvit_tiny_upernet", input_shape=(32, 32, 3), resize=False)
     report = load_state_dict(model, golden_of("sepvit_t_upernet")[1])
     assert sum(entry.startswith("auxiliary_head.") for entry in report.ignored) == 8
+
+
+def test_every_tap_of_retinanet():
+    """All five levels of the pyramid, and both towers on each."""
+    golden = Fixture("sepvit_t_retinanet")
+    image = golden.image(CASE)
+    model = create_task("sepvit_tiny_retinanet", input_shape=image.shape[1:])
+    report = load_state_dict(model, golden.state_dict())
+    assert set(report.ignored) == {
+        f"backbone.{module}.{leaf}" for module in ("norm", "head") for leaf in ("weight", "bias")
+    }
+    with recorded(model) as calls:
+        outputs = model(image, training=False)
+
+    def find(label):
+        kind, level = label[len("out:") : -1], int(label[-1])
+        if kind == "neck":
+            return calls[f"neck_out{level + 1}"][0][1][0]
+        return np.asarray(outputs[f"P{level + 3}_{PARTS[kind]}"])
+
+    assert check_taps(golden, CASE, find) == []
