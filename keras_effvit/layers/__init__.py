@@ -27,7 +27,7 @@ from keras_effvit.layers.lowerings import lowering
 from keras_effvit.layers.mbconv import DownsamplingShortcut, DSConv, MBConv
 from keras_effvit.layers.mix_token import MixToken, UnmixTokens
 from keras_effvit.layers.mlp import Mlp
-from keras_effvit.layers.norm import LayerNorm
+from keras_effvit.layers.norm import GroupNorm, LayerNorm
 from keras_effvit.layers.patch_merging import ResidualPatchMerging
 from keras_effvit.layers.resizing import (
     BicubicUpsampling,
@@ -66,6 +66,7 @@ __all__ = [
     "GlobalAggregation",
     "GlobalBroadcast",
     "GlobalTokens",
+    "GroupNorm",
     "GroupedLinear",
     "GroupedSelfAttention",
     "HardSwish",

@@ -7,6 +7,10 @@ from keras_effvit.tasks.upernet import UperNet
 from keras_effvit.tasks.segformer import SegFormer
 from keras_effvit.tasks.efficientvit_seg import EfficientViTSeg
 from keras_effvit.tasks.efficientvit_seg_b import EfficientViTSegB
+from keras_effvit.tasks.retinanet import RetinaNet
+from keras_effvit.tasks.yolox import EfficientViTDet
+from keras_effvit.tasks.mask_rcnn import MaskRCNN
+from keras_effvit.tasks.panoptic_fpn import PanopticFPN
 # isort: on
 
 from keras_effvit.tasks.assemble import Pyramid, finish_model, pyramid_of
@@ -14,9 +18,13 @@ from keras_effvit.tasks.fpn import feature_pyramid, three_stage_pyramid
 from keras_effvit.tasks.registry import TaskRow, create_task, list_tasks, task_row
 
 __all__ = [
+    "EfficientViTDet",
     "EfficientViTSeg",
     "EfficientViTSegB",
+    "MaskRCNN",
+    "PanopticFPN",
     "Pyramid",
+    "RetinaNet",
     "SegFormer",
     "SemanticFPN",
     "TaskRow",

@@ -100,6 +100,59 @@ def decode_retinanet(
     return found
 
 
+def decode_two_stage(
+    outputs: Mapping[str, np.ndarray], image_size: tuple[int, int], *, least_score: float = 0.05
+) -> list[Detections]:
+    """What Mask R-CNN found, with masks of the whole image.
+
+    Args:
+        outputs: `boxes`, `scores`, `labels` and `masks`, of a batch.
+        image_size: (height, width) of the model's input.
+        least_score: of a box.
+
+    Returns:
+        For every image the boxes, best first.
+    """
+    found = []
+    for boxes, scores, labels, masks in zip(*(outputs[k] for k in ("boxes", "scores", "labels", "masks")), strict=True):
+        good = np.asarray(scores) > least_score
+        boxes, scores, labels, masks = (np.asarray(x)[good] for x in (boxes, scores, labels, masks))
+        pasted = paste_masks(masks, boxes, image_size)
+        found.append(Detections(boxes.astype(np.float32), scores.astype(np.float32), labels.astype(np.int32), pasted))
+    return found
+
+
+def paste_masks(
+    masks: np.ndarray, boxes: np.ndarray, image_size: tuple[int, int], threshold: float = 0.5
+) -> np.ndarray:
+    """Masks of boxes as masks of the image.
+
+    Every pixel's middle is looked up in the box's mask, between its nearest four values; beyond the box is 0.
+
+    Args:
+        masks: probabilities, (n, side, side).
+        boxes: (n, 4).
+        image_size: (height, width).
+        threshold: from which on a pixel is the thing's.
+
+    Returns:
+        (n, height, width) bool
+    """
+    pasted = np.zeros((len(masks), *image_size), bool)
+    for mask, (x0, y0, x1, y1), whole in zip(masks, boxes, pasted, strict=True):
+        if x1 > x0 and y1 > y0:
+            rows = _interpolation(mask.shape[0], image_size[0], y0, y1)
+            columns = _interpolation(mask.shape[1], image_size[1], x0, x1)
+            whole[...] = rows @ mask @ columns.T >= threshold
+    return pasted
+
+
+def _interpolation(side: int, pixels: int, start: float, end: float) -> np.ndarray:
+    """What every pixel has of every value of a mask on an axis, (pixels, side)."""
+    place = (np.arange(pixels) + 0.5 - start) / (end - start) * side - 0.5
+    return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(side)))
+
+
 def suppress(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, threshold: float, most: int) -> list[int]:
     """Greedy non-maximum suppression, class by class.
 
@@ -128,13 +181,13 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, threshol
 
 
 def _select(boxes, scores, pairs, image_size, least_score, threshold, most) -> Detections:
-    """The best boxes out of pairs (which box, which class), cut off at the image's edges."""
+    """The best boxes out of pairs (which box, which class), cut off at the image's edges, if anything is left."""
     which, labels = pairs
     chosen = scores[which, labels]
-    good = chosen > least_score
-    which, labels, chosen = which[good], labels[good], chosen[good]
     height, width = image_size
     inside = np.clip(boxes[which], 0, [width, height, width, height])
+    good = (chosen > least_score) & (inside[:, :2] < inside[:, 2:]).all(axis=1)
+    inside, labels, chosen = inside[good], labels[good], chosen[good]
     kept = suppress(inside, chosen, labels, threshold, most)
     return Detections(
         inside[kept].reshape(-1, 4).astype(np.float32),

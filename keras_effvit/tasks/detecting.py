@@ -133,8 +133,9 @@ def _channels(outputs) -> int:
 def with_detections(model: keras.Model, kind: HeadKind, **options: Any) -> keras.Model:
     """A detector that gives boxes instead of raw heads.
 
-    In a file the heads are one XNNPACK partition and what this adds runs outside, on the processor; `decoding` does the
-    same in numpy. Export quantised files with `islands=["detections"]`.
+    In a float32 file, backbone and heads run in XNNPACK and part of what this adds on the processor beside it. Quantised
+    files hold raw heads, whose boxes `decoding` finds in numpy: the order of boxes is no number that can be held against
+    the Keras model's.
 
     Args:
         model: whose outputs are raw heads.

@@ -11,6 +11,8 @@ from keras_effvit.tasks.boxes import AREA_EPSILON, area, pairwise_intersection, 
 
 #: So much of an anchor may lie inside a crowd, where nobody knows what is there, before it is left out.
 CROWD_SHARE = 0.5
+#: Overlaps that differ by less are equal but for rounding; an object inside several anchors of one size has such.
+TIE = 1e-5
 
 
 class Matches(NamedTuple):
@@ -60,7 +62,7 @@ def match(
     negative = best < below
     if least is not None:
         own = ops.max(overlaps, axis=2, keepdims=True)
-        claimed = (overlaps == own) & (own >= least) & (own > 0)
+        claimed = (overlaps >= own - TIE) & (own >= least) & (own > TIE)
         any_claim = ops.any(claimed, axis=1)
         # Who is claimed by several goes to the one it overlaps most.
         index = ops.where(any_claim, ops.argmax(ops.where(claimed, overlaps, -1.0), axis=1), index)

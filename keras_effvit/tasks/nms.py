@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from keras_effvit.tasks.boxes import pairwise_iou
+from keras_effvit.tasks.boxes import area, pairwise_iou
 from keras_effvit.tasks.matching import take_rows, take_values
 
 #: Between boxes of different classes, in sides of the largest box, so that none suppresses the other.
@@ -79,7 +79,7 @@ def nms(
     most: int = 100,
     candidates: int | None = None,
 ) -> Kept:
-    """Suppresses what a better box of the same class says already.
+    """Suppresses what a better box of the same class says already; a box without an area says nothing.
 
     Args:
         boxes: (b, n, 4).
@@ -100,7 +100,7 @@ def nms(
     """
     count = scores.shape[1]
     size = min(count, candidates or count)
-    scores = ops.where(scores > least_score, scores, ops.zeros_like(scores))
+    scores = ops.where((scores > least_score) & (area(boxes) > 0), scores, ops.zeros_like(scores))
     scores, order = ops.top_k(scores, size)
     order = ops.cast(order, "int32")
     boxes = take_rows(boxes, order)

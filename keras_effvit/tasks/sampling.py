@@ -18,7 +18,8 @@ def draw(found: Matches, most: int, share: float, seed: Any = None):
         seed: a number or a `keras.random.SeedGenerator`.
 
     Returns:
-        (b, most) int32 which ones, positives first; (b, most) bool, whether there were so many.
+        (b, most) int32 which ones, positives first; (b, most) bool, whether there were so many. No more places than
+        there are anchors.
 
     Example:
         >>> index, drawn = draw(match(anchors, boxes, valid, above=0.7, below=0.3), 256, 0.5)
@@ -31,10 +32,5 @@ def draw(found: Matches, most: int, share: float, seed: Any = None):
     of_positives = positive * (1.0 + chances)
     least = ops.top_k(of_positives, limit)[0][:, limit - 1 :]
     of_positives = ops.where(of_positives >= least, of_positives, 0.0)
-    places = min(most, count)
-    values, index = ops.top_k(of_positives + negative * chances, places)
-    index, drawn = ops.cast(index, "int32"), values > 0
-    if places < most:
-        pad = ((0, 0), (0, most - places))
-        index, drawn = ops.pad(index, pad), ops.pad(drawn, pad)
-    return index, drawn
+    values, index = ops.top_k(of_positives + negative * chances, min(most, count))
+    return ops.cast(index, "int32"), values > 0

@@ -38,6 +38,7 @@ EXAMPLES = {
     "GlobalAggregation": [({"num_heads": 2}, [(2, 3, 16), TOKENS, TOKENS])],
     "GlobalBroadcast": [({"num_heads": 2}, [TOKENS, (2, 3, 16)])],
     "GlobalTokens": [({"count": 3}, [MAP])],
+    "GroupNorm": [({"groups": 4, "epsilon": 1e-3}, [MAP])],
     "GroupedLinear": [({"group_size": 4, "kernel_initializer": "he_normal"}, [MAP])],
     "GroupedSelfAttention": [({"num_heads": 4}, [MAP])],
     "HardSwish": [({}, [MAP])],

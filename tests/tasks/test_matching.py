@@ -27,7 +27,8 @@ def matched(anchors, boxes, above, below, least):
         claims: dict[int, list[int]] = {}
         for g in range(len(boxes)):
             for n in range(len(anchors)):
-                if overlaps[g, n] == overlaps[g].max() and overlaps[g, n] >= least and overlaps[g, n] > 0:
+                best = overlaps[g].max()
+                if overlaps[g, n] >= best - 1e-5 and best >= least and best > 1e-5:  # equal, but for rounding
                     claims.setdefault(n, []).append(g)
         for n, objects in claims.items():
             answers[n] = max(objects, key=lambda g: overlaps[g, n])
