@@ -126,7 +126,7 @@ def cut(scene: Scene, top: int, left: int, size: tuple[int, int]) -> Scene:
     moved = scene.boxes - np.array([left, top, left, top], np.float32)
     boxes = np.clip(moved, 0, [width, height, width, height]).astype(np.float32)
     before, after = (np.prod(each[:, 2:] - each[:, :2], axis=1) for each in (moved, boxes))
-    kept = after >= np.maximum(LEFT * before, 1e-6)
+    kept = (after > 0) & (after / np.maximum(before, 1e-6) >= np.float32(LEFT))
     return replace(
         scene,
         image=np.stack([_part(scene.image[..., i], top, left, size, BEYOND[i]) for i in range(3)], axis=-1),

@@ -1,6 +1,5 @@
 """A sheet to look at: scenes in rows, each as it is, as it is known, and as a model sees it."""
 
-import colorsys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ COLUMNS = ("image", "truth", "prediction")
 
 
 def class_colours(count: int) -> np.ndarray:
-    """A colour for every class, neighbours far apart, uint8, (count, 3).
+    """A colour for every class, each as far as can be from those before, from black and white; uint8, (count, 3).
 
     Args:
         count: how many.
@@ -31,12 +30,15 @@ def class_colours(count: int) -> np.ndarray:
         >>> class_colours(2).shape
         (2, 3)
     """
-    golden = 0.618034  # turns the circle of hues so that no two come near each other
-    rows = [
-        colorsys.hsv_to_rgb((0.02 + place * golden) % 1, (0.85, 0.6)[place % 2], (0.95, 0.75)[place // 2 % 2])
-        for place in range(count)
-    ]
-    return np.round(255 * np.array(rows)).astype(np.uint8).reshape(count, 3)
+    steps = np.linspace(0, 255, 8)  # 512 colours to choose from, more than there are classes
+    colours = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    taken = [np.array(UNKNOWN, float), np.array(PAPER, float)]
+    away = np.min([np.abs(colours - each).sum(axis=1) for each in taken], axis=0)
+    rows = []
+    for _ in range(count):
+        rows.append(colours[away.argmax()])
+        away = np.minimum(away, np.abs(colours - rows[-1]).sum(axis=1))
+    return np.round(rows).astype(np.uint8).reshape(count, 3)
 
 
 def segmentation_grid(
