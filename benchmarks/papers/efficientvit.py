@@ -8,8 +8,8 @@ NAME = "efficientvit_base"
 NO_CODE = "No code of this network was ever published; it is built from the paper's text."
 #: Why parameters of the dense tables are beyond any network of this layout.
 UNREACHABLE = (
-    "The printed parameters cannot be reached: at the printed MACs every weight above stride 32 costs too much. They must "
-    "count weights that do no work on the map, and the text names none."
+    "The printed parameters cannot be reached: with the printed MACs, weights that work on a map of stride 32 or less "
+    "are too dear. They must count weights that do no such work, and the text names none."
 )
 
 CLASSIFICATION = Table(

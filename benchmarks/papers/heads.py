@@ -145,7 +145,7 @@ def yolox(sizes: Sizes, channels: Sequence[int], classes: int = 80) -> Counts:
 
 
 def released_seg(sizes: Sizes, channels: Sequence[int], head: int, depth: int, classes: int, expand: int) -> Counts:
-    """The released segmenters': three levels at stride 8, MBConvs, and a classifier; `expand=0` widens nothing before."""
+    """The released segmenters': three levels at stride 8, MBConvs, a classifier, after a wider map with `expand`."""
     finest = pixels(sizes[0])
     merged = _sum(conv(pixels(size), 1, c, head, normed=True) for size, c in zip(sizes, channels, strict=True))
     wide = expand * head

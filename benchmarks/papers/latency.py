@@ -7,16 +7,17 @@ values: so both are timed, one layer of attention and the whole network, in floa
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
-KINDS = ("linear", "softmax")
+Kind = Literal["linear", "softmax"]
+KINDS: tuple[Kind, ...] = ("linear", "softmax")
 SIDES = (128, 192, 224, 320, 416, 512)
 #: The attention of EfficientViT-Base's third stage, at stride 16.
 STRIDE, CHANNELS, HEADS = 16, 96, 12
 SUBJECTS = ("one layer of attention, stage 3", "EfficientViT-Base")
 
 
-def _models(side: int, kind: str) -> dict[str, Any]:
+def _models(side: int, kind: Kind) -> dict[str, Any]:
     """A layer and a network with this attention, for images of this side."""
     import keras
 

@@ -1,14 +1,15 @@
 """The tables of LightViT (Huang et al. 2022, arXiv 2207.05557)."""
 
 from collections.abc import Callable
+from typing import Any
 
 from benchmarks.papers import heads
 from benchmarks.papers.counting import backbone, classifier, plus
 from benchmarks.papers.rows import Counts, Printed, Row, Table
 
 CONVENTION = (
-    "the authors' formula counts one 49th of the products inside windows, leaves out the tokens' projection to keys and "
-    "values, and counts the product with the gates"
+    "the authors' formula counts one 49th of the products inside windows, leaves out the tokens' projection to keys "
+    "and values, and counts the product with the gates"
 )
 #: The maps of the three stages at 224 x 224.
 PIXELS = (28 * 28, 14 * 14, 7 * 7)
@@ -93,7 +94,7 @@ COMPONENTS = Table(
         ),
         _component(
             "+ global tokens", Printed("8.8", "0.71"), _of_tiny(gates=False),
-            "No reading of the authors' modules gives the printed figures of this step; those before and after are met.",
+            "No reading of the authors' modules gives this step's figures; those before and after are met.",
             gates=(),
         ),
         _component(
@@ -110,7 +111,7 @@ COMPONENTS = Table(
 
 
 def _tokens(number: int, macs: str, note: str = "") -> Row:
-    options = {} if number == 8 else {"global_tokens": number}
+    options: dict[str, Any] = {} if number == 8 else {"global_tokens": number}
     known = 9_377_698 + (number - 8) * 64 if number else None
     return Row(
         label=f"{number} tokens", count=classifier("lightvit_tiny", **options), printed=Printed(macs=macs),

@@ -1,5 +1,7 @@
 """The tables of LVT (Yang et al. 2022, arXiv 2112.10809)."""
 
+from typing import Any
+
 from benchmarks.papers import heads
 from benchmarks.papers.blocks import COARSE, FINE, volo_classifier, volo_encoder
 from benchmarks.papers.counting import backbone, classifier, plus
@@ -49,7 +51,7 @@ SCALED = Table(
 
 
 def _recursion(depth: int, printed: Printed, macs: int) -> Row:
-    options = {} if depth == 2 else {"recursion": depth}
+    options: dict[str, Any] = {} if depth == 2 else {"recursion": depth}
     return Row(label=f"R{depth}", count=classifier("lvt", **options), printed=printed, known=(5_521_844, macs))
 
 
@@ -151,8 +153,8 @@ DENSE = (
         rows=(
             Row(
                 label="LVT", count=plus(backbone("lvt", SEGMENTATION), _segformer()),
-                printed=Printed("3.9", "10.6"), known=(3_889_936 - UNUSED, 7_224_033_280 + 2_360_344_576 + 1_049_100_288),
-                as_paper=with_unused,
+                printed=Printed("3.9", "10.6"), as_paper=with_unused,
+                known=(3_889_936 - UNUSED, 7_224_033_280 + 2_360_344_576 + 1_049_100_288),
             ),
         ),
         convention="the parameters include a classifier of OpenMMLab's decoder, which nothing uses",
