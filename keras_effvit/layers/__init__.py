@@ -12,6 +12,7 @@ from keras_effvit.layers.conv import (
     PaddedDepthwiseConv2D,
 )
 from keras_effvit.layers.conv_attention import ConvolutionalSelfAttention, UnfoldedConv2D, fold, unfold
+from keras_effvit.layers.doubling_conv import DoublingConv2D
 from keras_effvit.layers.drop_path import DropPath
 from keras_effvit.layers.global_attention import (
     GlobalAggregation,
@@ -28,6 +29,14 @@ from keras_effvit.layers.mix_token import MixToken, UnmixTokens
 from keras_effvit.layers.mlp import Mlp
 from keras_effvit.layers.norm import LayerNorm
 from keras_effvit.layers.patch_merging import ResidualPatchMerging
+from keras_effvit.layers.resizing import (
+    BicubicUpsampling,
+    BilinearUpsampling,
+    CellPooling,
+    NearestDoubling,
+    ResizeLike,
+    Subsampling,
+)
 from keras_effvit.layers.window_attention import (
     DepthwiseSelfAttention,
     GroupedSelfAttention,
@@ -40,6 +49,9 @@ __all__ = [
     "AtrousDepthwiseConv2D",
     "BiDimensionalAttention",
     "BiDimensionalFFN",
+    "BicubicUpsampling",
+    "BilinearUpsampling",
+    "CellPooling",
     "ClassAttention",
     "ClassAttentionBlock",
     "ClassToken",
@@ -48,6 +60,7 @@ __all__ = [
     "ConvolutionalSelfAttention",
     "DSConv",
     "DepthwiseSelfAttention",
+    "DoublingConv2D",
     "DownsamplingShortcut",
     "DropPath",
     "GlobalAggregation",
@@ -65,13 +78,16 @@ __all__ = [
     "MixToken",
     "Mlp",
     "MultiScaleLinearAttention",
+    "NearestDoubling",
     "OverlapPatchEmbedding",
     "PaddedConv2D",
     "PaddedDepthwiseConv2D",
     "PointwiseSelfAttention",
     "RecursiveAtrousSelfAttention",
     "ResidualPatchMerging",
+    "ResizeLike",
     "SeparableSelfAttention",
+    "Subsampling",
     "TokenHeads",
     "UnfoldedConv2D",
     "UnmixTokens",

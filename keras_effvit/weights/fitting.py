@@ -8,11 +8,12 @@ import numpy as np
 from keras_effvit.weights.matching import Match
 from keras_effvit.weights.naming import Target
 from keras_effvit.weights.pickle_machine import CheckpointError
+from keras_effvit.weights.task_rules import CLASSIFIERS
 
 #: A window grid wider than this is no image's; a file may claim any.
 _WIDEST_GRID = 64
 #: Our paths of the layers with an output for every class, in files with our own names.
-_CLASSIFIERS = ("head", "heads/head", "heads/aux_head")
+_CLASSIFIERS = ("head", "heads/head", "heads/aux_head", *CLASSIFIERS)
 
 
 @dataclass(frozen=True)
