@@ -23,32 +23,33 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.papers import efficientvit, latency, lightvit, lvt, sepvit  # noqa: E402
-from benchmarks.papers.rows import BILLION, MILLION, Row, Table, meets  # noqa: E402
+from benchmarks.papers.rows import BILLION, MILLION, Counts, Printed, Row, Table, meets  # noqa: E402
 
 TABLES: tuple[Table, ...] = (*sepvit.TABLES, *lvt.TABLES, *lightvit.TABLES, *efficientvit.TABLES)
 PAPERS = tuple(dict.fromkeys(table.paper for table in TABLES))
 UNKNOWN = "not known here"
 HEADER = ("row", "params", "MACs", "params as the paper counts", "MACs as the paper counts", "paper M", "paper G",
-          "met", "paper top-1", "note")  # fmt: skip
+          "M met", "G met", "paper top-1", "note")  # fmt: skip
+
+
+def verdicts(theirs: Counts, printed: Printed) -> dict[str, bool | None]:
+    """Which printed figures a count rounds to; `None` where none is known."""
+    return {
+        "params": meets(theirs.params, printed.params, MILLION) if printed.params else None,
+        "macs": meets(theirs.macs, printed.macs, BILLION) if printed.macs else None,
+    }
 
 
 def count(row: Row) -> dict[str, Any]:
     """A row of the record."""
     counts = row.count()
     theirs = row.as_paper(counts) if row.as_paper else counts
-    verdicts = [
-        meets(figure, printed, unit)
-        for figure, printed, unit in (
-            (theirs.params, row.printed.params, MILLION), (theirs.macs, row.printed.macs, BILLION),
-        )
-        if printed
-    ]  # fmt: skip
     return {
         "label": row.label,
         **asdict(counts),
         "as_paper": asdict(theirs) if row.as_paper else None,
         "printed": asdict(row.printed),
-        "met": all(verdicts) if verdicts else None,
+        "met": verdicts(theirs, row.printed),
         "note": row.note,
     }
 
@@ -64,14 +65,14 @@ def describe(table: Table, rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 def _line(row: dict[str, Any]) -> Sequence[str]:
     theirs = row["as_paper"] or {}
-    printed, met = row["printed"], {True: "yes", False: "no", None: "-"}[row["met"]]
+    printed, met = row["printed"], {True: "yes", False: "no", None: "-"}
     return (
         row["label"],
         f"{row['params']:,}",
         f"{row['macs']:,}",
         *(f"{theirs[key]:,}" if key in theirs and theirs[key] != row[key] else "same" for key in ("params", "macs")),
         *(printed[key] or UNKNOWN for key in ("params", "macs")),
-        met,
+        *(met[row["met"][key]] for key in ("params", "macs")),
         printed["top1"] or UNKNOWN,
         row["note"],
     )
@@ -85,7 +86,7 @@ def markdown(table: dict[str, Any]) -> str:
     if table["unknown"]:
         lines.append(f"{UNKNOWN.capitalize()}: {table['unknown']}")
     if table["rows"]:
-        cells = [HEADER, (":--", *("--:",) * 8, ":--"), *map(_line, table["rows"])]
+        cells = [HEADER, (":--", *("--:",) * 9, ":--"), *map(_line, table["rows"])]
         lines += ["", *("| " + " | ".join(line) + " |" for line in cells)]
     return "\n".join(lines)
 

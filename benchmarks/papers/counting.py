@@ -7,26 +7,33 @@ from typing import Any
 from benchmarks.papers.rows import Counts
 
 Size = tuple[int, int]
+Options = tuple[tuple[str, Any], ...]
+
+
+@functools.lru_cache(maxsize=4)
+def _built(name: str, size: Size | None, backbone: bool, options: Options) -> Any:
+    """A model, of any size where `size` is not given; the last few stay, because rows that follow are of the same."""
+    from keras_effvit.models import create_backbone, create_model
+
+    shape = (*(size or (None, None)), 3)
+    if backbone:
+        return create_backbone(name, shape, **dict(options))
+    return create_model(name, input_shape=shape, **dict(options))
+
+
+def _takes_any_size(name: str) -> bool:
+    from keras_effvit.models.registry import families, models_of
+
+    return next(family.any_size for key, family in families().items() if name in models_of(key))
 
 
 @functools.cache
-def _counted(name: str, size: Size, backbone: bool, options: tuple[tuple[str, Any], ...]) -> Counts:
-    import keras
-
-    from keras_effvit.models import count_macs, create_backbone, create_model, model_info
+def _counted(name: str, size: Size, backbone: bool, options: Options) -> Counts:
+    from keras_effvit.models import count_macs
     from keras_effvit.models.registry import count_params
 
-    if not backbone and not options and size == (224, 224):
-        info = model_info(name)
-        return Counts(info.params, info.macs)
-    shape = (*size, 3)
-    if backbone:
-        model = create_backbone(name, shape, **dict(options))
-    else:
-        model = create_model(name, input_shape=shape, **dict(options))
-    counts = Counts(count_params(model.trainable_weights), count_macs(model))
-    keras.backend.clear_session()
-    return counts
+    model = _built(name, None if _takes_any_size(name) else size, backbone, options)
+    return Counts(count_params(model.trainable_weights), count_macs(model, (*size, 3)))
 
 
 def classifier(name: str, size: Size = (224, 224), **options: Any) -> Callable[[], Counts]:

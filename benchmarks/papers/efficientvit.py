@@ -83,8 +83,7 @@ DETECTION = Table(
 
 def _released(name: str, side: int, printed: Printed, known: tuple[int, int]) -> Row:
     return Row(
-        label=f"{name.replace('efficientvit_', 'EfficientViT-').upper().replace('EFFICIENTVIT', 'EfficientViT')}, "
-        f"{side} x {side}",
+        label=f"EfficientViT-{name[-2:].upper()}, {side} x {side}",
         count=classifier(name, (side, side)), printed=printed, known=known,
     )  # fmt: skip
 
