@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import paper_tables
-from benchmarks.papers import blocks, heads, lightvit, lvt, parts, sepvit
+from benchmarks.papers import blocks, heads, latency, lightvit, lvt, parts, sepvit
 from benchmarks.papers.counting import block
 from benchmarks.papers.rows import BILLION, MILLION, Counts, Row, Table, meets
 from keras_effvit import layers
@@ -204,12 +204,12 @@ def test_a_record_keeps_what_is_not_counted_anew(tmp_path):
     assert kept["latency"] == {"rows": []}
 
 
-def test_what_is_timed_costs_what_the_formulas_say(record):
+def test_what_is_timed_costs_what_the_formulas_say():
     """A layer of n pixels, 12 heads of 16: q, k, v and the way back, and the products of either attention."""
-    rows = [row for row in record["latency"]["rows"] if "layer" in row["subject"]]
-    assert rows
-    for row in rows:
-        n, inner = (row["side"] // 16) ** 2, 12 * 16
-        linear_layers = n * 96 * 3 * inner + n * inner * 96
-        assert row["linear_macs"] == linear_layers + 2 * n * 12 * 17 * 16
-        assert row["softmax_macs"] == linear_layers + 2 * n * n * inner
+    side, channels, inner = 8, latency.CHANNELS, 16 * latency.HEADS
+    n = side * side
+    around = n * channels * 3 * inner + n * inner * channels
+    products = {"linear": 2 * n * latency.HEADS * 17 * 16, "softmax": 2 * n * n * inner}
+    for kind in latency.KINDS:
+        layer = layers.LinearAttention(latency.HEADS, attention=kind)
+        assert counted(layer, side, channels).macs == around + products[kind]
