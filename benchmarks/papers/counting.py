@@ -15,7 +15,8 @@ def _built(name: str, size: Size | None, backbone: bool, options: Options) -> An
     """A model, of any size where `size` is not given; the last few stay, because rows that follow are of the same."""
     from keras_effvit.models import create_backbone, create_model
 
-    shape = (*(size or (None, None)), 3)
+    height, width = size or (None, None)
+    shape = (height, width, 3)
     if backbone:
         return create_backbone(name, shape, **dict(options))
     return create_model(name, input_shape=shape, **dict(options))

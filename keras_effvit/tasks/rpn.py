@@ -94,7 +94,8 @@ class Propose(keras.layers.Layer):
 
     def __init__(self, image_size: tuple[int, int], most: int = MOST, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})
-        self.image_size = tuple(image_size)
+        height, width = image_size
+        self.image_size = (height, width)
         self.most = most
 
     def build(self, input_shape):

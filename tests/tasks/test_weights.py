@@ -1,5 +1,7 @@
 """Files of dense models through the public path, and the names of their weights."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -47,7 +49,7 @@ def test_every_entry_or_none(state, tmp_path):
     before = weights_of(model)
     with pytest.raises(CheckpointError, match=r"Missing: decode_head\.linear_c2\.proj\.bias\. Unexpected: none"):
         load_weights(model, path)
-    np.savez(path, **state, **{"decode_head.more.weight": np.zeros(3, "float32")})
+    np.savez(path, **{**state, "decode_head.more.weight": np.zeros(3, "float32")})
     with pytest.raises(CheckpointError, match=r"Missing: none\. Unexpected: decode_head\.more\.weight"):
         load_weights(model, path)
     for name, value in weights_of(model).items():
@@ -103,14 +105,14 @@ def test_a_transposed_convolutions_axes():
 def test_every_weight_of_every_segmenter_has_a_name(backbone):
     features = create_backbone(backbone, (32, 32, 3), dense=True)
     assert not any(naming.table and naming.table.requires for naming in namings(features))
-    for build, options in (
-        (SemanticFPN, {}),
-        (UperNet, {"auxiliary": True}),
-        (SegFormer, {}),
-        (EfficientViTSeg, {}),
-        (EfficientViTSegB, {"head": HeadRow(16, 2)}),
+    for build in (
+        SemanticFPN,
+        functools.partial(UperNet, auxiliary=True),
+        SegFormer,
+        EfficientViTSeg,
+        functools.partial(EfficientViTSegB, head=HeadRow(16, 2)),
     ):
-        model = build(features, classes=2, resize=False, **options)
+        model = build(features, classes=2, resize=False)
         tables = [naming for naming in namings(model) if naming.table]
         assert tables, (backbone, build)
         assert all(len(naming.targets) == len(model.weights) for naming in tables)
