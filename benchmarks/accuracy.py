@@ -237,7 +237,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 def _cell(found: dict[str, Any], kind: str) -> str:
     if "error" in found:
         return "aborts"
-    return f"{found['accuracy']:.2%}" + ("" if kind == "float32" else f" ({-found['drop']:+.2f})")
+    return f"{found['accuracy']:.2%}" + ("" if kind == "float32" else f" ({0.0 - found['drop']:+.2f})")
 
 
 def read(path: Path | None) -> list[dict[str, Any]]:
