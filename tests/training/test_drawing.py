@@ -97,6 +97,19 @@ def test_things_are_as_large_as_they_are_asked_to_be(radius):
         assert painted == pytest.approx(np.pi * (radius - 1 / side) ** 2 / 4, rel=0.02)
 
 
+def test_what_is_not_turned_is_upright():
+    """A stripe that is not turned is of one colour from its top to its bottom: most pixels equal those above."""
+    stripes = np.flatnonzero(drawn(60).labels == drawing.CLASSES.index("stripes"))
+    options = {"size": 128, "clutter": 0.0, "radius": (0.9, 0.9)}
+    upright, turned = (pixels(drawn(60, turn=turn, **options).subset(stripes)) for turn in (0.0, 1.0))
+    middle = slice(40, 88)  # where the thing is
+    sideways = [np.abs(np.diff(x[:, middle, middle].astype(int), axis=2)).sum((1, 2, 3)) for x in (upright, turned)]
+    down = [np.abs(np.diff(x[:, middle, middle].astype(int), axis=1)).sum((1, 2, 3)) for x in (upright, turned)]
+    assert (down[0] == 0).all()
+    assert (sideways[0] > 0).all()
+    assert (down[1] > 0).all()
+
+
 @pytest.mark.parametrize(
     "asked",
     [
@@ -106,6 +119,7 @@ def test_things_are_as_large_as_they_are_asked_to_be(radius):
         {"count": 3, "radius": (0.0, 0.5)},
         {"count": 3, "radius": (0.5, 0.4)},
         {"count": 3, "radius": (0.5, 1.0)},
+        {"count": 3, "turn": 2.0},
     ],
 )
 def test_nothing_to_draw(asked):
