@@ -110,8 +110,8 @@ def drawn(
         seed: another one gives other images, as for validation.
         clutter: how much there is beside the thing, from 0 to 1: waves behind it, bars and discs before and behind,
             noise. At 0 it lies on a ramp of two colours, which small models learn within minutes.
-        radius: of the smallest and of the largest thing; at 1 it is as wide as the image. Large ones are learnt sooner.
-        turn: how far things are turned at most, in whole turns. At 0 they are upright, and learnt sooner too.
+        radius: of the smallest and of the largest thing; at 1 it is as wide as the image.
+        turn: how far things are turned at most, in whole turns. At 0 they are upright.
 
     Raises:
         ValueError: if there is nothing to draw, or too small.
