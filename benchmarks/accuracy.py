@@ -10,7 +10,8 @@ training. A drop is in points of the float32 file's accuracy; beside it stands o
 file agree, which says more than a difference of two accuracies can.
 
 Every row is written as soon as it is there, and every epoch is kept in `--folder`: a run that was killed goes on, and
-rows of the same settings stay. A row tells the processor's seconds, which do not depend much on what else is running.
+rows of the same settings stay. A row tells the processor's seconds, which do not depend much on what else is running;
+those of a resumed one are only what was left to do.
 """
 
 import argparse
@@ -157,29 +158,26 @@ def measure(model: Any, data: str, train: Any, test: Any, folder: Path) -> dict[
 
     from keras_effvit import lite
 
-    row: dict[str, Any] = {"model": model.name, "data": data, "seconds": {}}
+    row: dict[str, Any] = {"model": model.name, "data": data, "resumed": folder.exists(), "seconds": {}}
     clock = Clock(row["seconds"])
     train_float(model, data, train, folder)
     clock.stop("training")
     images, labels = gather(test)
     calibration = gather(train.subset(range(CALIBRATION)))[0]
-    files: dict[str, bytes | str] = {
-        each: lite.convert(model, each, calibration=calibration).content for each in PRECISIONS
-    }
-    files["stock_int8"] = stock(model, calibration)
+    files = {each: lite.convert(model, each, calibration=calibration).content for each in PRECISIONS}
+    theirs = stock(model, calibration)
     clock.stop("converting")
     rounded = recipe(model.name, data).finetune_quantized(
         model, train, epochs=BUDGETS[data].rounded_epochs, batch_size=64, verbose=2, folder=folder / "rounded"
     )
     files["int8_qat"] = lite.convert(rounded).content
     clock.stop("rounded_training")
-    exact = logits(bytes(files["float32"]), images).argmax(-1)
-    row |= {kind: accuracy(files[kind], images, labels, exact) for kind in KINDS}
+    exact = logits(files["float32"], images).argmax(-1)
+    row |= {kind: accuracy(files.get(kind, theirs), images, labels, exact) for kind in KINDS}
     clock.stop("measuring")
-    if row["int8"]["drop"] > ALLOWED["int8"]:
-        row["int8"]["layers"] = noisiest(model, bytes(files["int8"]), images)
-    if row["int8_qat"]["drop"] > ALLOWED["int8_qat"]:
-        row["int8_qat"]["layers"] = noisiest(model, bytes(files["int8_qat"]), images)
+    for kind, allowed in ALLOWED.items():
+        if row[kind]["drop"] > allowed:
+            row[kind]["layers"] = noisiest(model, files[kind], images)
     return row
 
 
