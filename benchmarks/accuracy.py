@@ -3,19 +3,23 @@
     python benchmarks/accuracy.py [--models NAME ...] [--data drawn digits] [--json tflite/results/accuracy.json]
     python benchmarks/accuracy.py --table tflite/results/accuracy.json
 
-On the drawn data set a model is trained from nothing; on scikit-learn's handwritten digits (`pip install scikit-learn`)
-the same model goes on from there, as a user's would. The files are run on all test images by LiteRT: float32, float16,
+On the drawn data set a model is trained from nothing; on scikit-learn's handwritten digits (the extra `benchmark`) the
+same model goes on from there, as a user's would. The files are run on all test images by LiteRT: float32, float16,
 dynamic, int8 calibrated with training images, TensorFlow's own int8 conversion, and int8 after quantisation-aware
 training. A drop is in points of the float32 file's accuracy; beside it stands on how many images a file and the float32
 file agree, which says more than a difference of two accuracies can.
+
+Every row is written as soon as it is there, and every epoch is kept in `--folder`: a run that was killed goes on, and
+rows of the same settings stay. A row tells the processor's seconds, which do not depend much on what else is running;
+those of a resumed one are only what was left to do.
 """
 
 import argparse
 import json
 import os
+import platform
 import sys
-import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +27,26 @@ import numpy as np
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
-MODELS = ("sepvit_lite", "lvt", "lightvit_tiny", "efficientvit_b0")
 DATA = ("drawn", "digits")
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
-#: Eight windows of seven pixels: what SepViT and LightViT cut without padding.
-SIDE = 56
-CALIBRATION = 128
+KINDS = (*PRECISIONS, "stock_int8", "int8_qat")
+SIDE = 32
+CALIBRATION = 256
+#: What a precision may lose, in points of accuracy; where it loses more, the row tells the layers.
+ALLOWED = {"int8": 0.5, "int8_qat": 0.1}
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a data set takes to learn: images, and epochs in float and in rounded numbers."""
+    """What a data set takes to learn.
+
+    Attributes:
+        train: images to learn from.
+        test: images to measure on: so many that the allowed drops are whole numbers of them.
+        epochs: in float.
+        rate: of the model's own, the share in float.
+        rounded_epochs: in rounded numbers.
+    """
 
     train: int
     test: int
@@ -42,7 +55,11 @@ class Budget:
     rounded_epochs: int
 
 
-BUDGETS = {"drawn": Budget(6000, 3000, 10, 1e-3, 1), "digits": Budget(1200, 597, 8, 5e-4, 2)}
+BUDGETS = {"drawn": Budget(8000, 10_000, 4, 1.0, 1), "digits": Budget(797, 1000, 16, 1.0, 4)}
+#: What is drawn large, upright and alone is learnt in fewer steps.
+DRAWN = {"clutter": 0.0, "radius": (0.65, 0.9), "turn": 0.0}
+#: The highest learning rate of each family's model, for batches of 32.
+RATES = {"efficientvit_b0": 3e-3, "sepvit_lite": 1e-3, "lightvit_tiny": 1e-3, "lvt": 1e-3}
 
 
 def images_of(name: str) -> tuple[Any, Any]:
@@ -51,11 +68,11 @@ def images_of(name: str) -> tuple[Any, Any]:
 
     budget = BUDGETS[name]
     if name == "drawn":
-        return drawn(budget.train, SIDE, seed=0, clutter=0.0), drawn(budget.test, SIDE, seed=1, clutter=0.0)
+        return drawn(budget.train, SIDE, seed=0, **DRAWN), drawn(budget.test, SIDE, seed=1, **DRAWN)
     try:
         from sklearn.datasets import load_digits  # pyright: ignore[reportMissingImports]: it is asked for below
     except ModuleNotFoundError:
-        raise SystemExit("the digits are scikit-learn's: pip install scikit-learn, or --data drawn") from None
+        raise SystemExit("the digits are scikit-learn's: pip install '.[benchmark]', or --data drawn") from None
     from PIL import Image
 
     digits = load_digits()
@@ -65,7 +82,7 @@ def images_of(name: str) -> tuple[Any, Any]:
     )
     numbers = np.random.default_rng(0).permutation(len(pixels))
     everything = arrays(pixels, digits.target, [str(digit) for digit in range(10)])
-    return everything.subset(numbers[: budget.train]), everything.subset(numbers[budget.train :])
+    return everything.subset(numbers[: budget.train]), everything.subset(numbers[-budget.test :])
 
 
 def gather(images: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -77,19 +94,42 @@ def gather(images: Any) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([x.numpy() for x, _ in batches]), images.labels
 
 
-def recipe(name: str, budget: Budget) -> Any:
-    """The paper's recipe for so few images: its optimiser, decay, clipping and loss, and little else."""
+def recipe(name: str, data: str) -> Any:
+    """The paper's recipe for so few images and steps: its optimiser and clipping, and little else."""
     from keras_effvit.training import Augment, recipe_for
 
     return replace(
         recipe_for(name).fine_tune(),
         name="accuracy",
         batch_size=32,
-        learning_rate=budget.rate,
-        label_smoothing=0.05,
+        learning_rate=RATES[name] * BUDGETS[data].rate,
+        final_rate=0.0,
+        warmup_epochs=1.5,  # of 30: a twentieth of the steps
+        weight_decay=0.01,
+        clip=1.0,
+        loss="softmax",
+        label_smoothing=0.0,
         ema=None,
-        statistics_images=0,
-        augment=Augment(),
+        statistics_images=2000,
+        augment=Augment(flip=0.5 if data == "drawn" else 0.0),
+    )
+
+
+def settings(name: str, data: str, before: list[str]) -> dict[str, Any]:
+    """What decides a row; rows of other settings are made anew."""
+    budgets = {each: asdict(BUDGETS[each]) for each in (*before, data)}
+    return {"side": SIDE, "calibration": CALIBRATION, "rate": RATES[name], "budgets": budgets}
+
+
+def create(name: str) -> Any:
+    """A model without stochastic depth, which so few steps have no use for."""
+    import keras
+
+    import keras_effvit
+
+    keras.utils.set_random_seed(0)
+    return keras_effvit.create_model(
+        name, input_shape=(SIDE, SIDE, 3), classes=10, classifier_activation=None, drop_path_rate=0.0
     )
 
 
@@ -100,31 +140,69 @@ def logits(content: bytes, images: np.ndarray) -> np.ndarray:
     return found
 
 
-def measure(model: Any, data: str, train: Any, test: Any) -> dict[str, Any]:
+def processor_seconds() -> float:
+    """Of this process and of the children that are over."""
+    return sum(os.times()[:4])
+
+
+def train_float(model: Any, data: str, train: Any, folder: Path) -> None:
+    """Trains a model on a data set, or loads what came of it before."""
+    recipe(model.name, data).fit(
+        model, train, epochs=BUDGETS[data].epochs, batch_size=32, verbose=2, folder=folder / "float"
+    )
+
+
+def measure(model: Any, data: str, train: Any, test: Any, folder: Path) -> dict[str, Any]:
     """A model on a data set, which it goes on learning, in every precision."""
     from lite import stock
 
     from keras_effvit import lite
 
-    budget, ours = BUDGETS[data], recipe(model.name, BUDGETS[data])
-    row: dict[str, Any] = {"model": model.name, "data": data, "train": len(train), "test": len(test)}
-    start = time.perf_counter()
-    ours.fit(model, train, epochs=budget.epochs, batch_size=32, verbose=2)
-    row["seconds_training"] = round(time.perf_counter() - start)
+    row: dict[str, Any] = {"model": model.name, "data": data, "resumed": folder.exists(), "seconds": {}}
+    clock = Clock(row["seconds"])
+    train_float(model, data, train, folder)
+    clock.stop("training")
     images, labels = gather(test)
     calibration = gather(train.subset(range(CALIBRATION)))[0]
-    float_file = lite.convert(model, "float32", calibration=calibration).content
-    files: dict[str, bytes | str] = {"float32": float_file}
-    files |= {each: lite.convert(model, each, calibration=calibration).content for each in PRECISIONS[1:]}
-    files["stock_int8"] = stock(model, calibration)
-    start = time.perf_counter()
-    rounded = ours.finetune_quantized(model, train, epochs=budget.rounded_epochs, batch_size=32, verbose=2)
-    row["seconds_rounded"] = round(time.perf_counter() - start)
+    files = {each: lite.convert(model, each, calibration=calibration).content for each in PRECISIONS}
+    theirs = stock(model, calibration)
+    clock.stop("converting")
+    rounded = recipe(model.name, data).finetune_quantized(
+        model, train, epochs=BUDGETS[data].rounded_epochs, batch_size=64, verbose=2, folder=folder / "rounded"
+    )
     files["int8_qat"] = lite.convert(rounded).content
-    exact = logits(float_file, images).argmax(-1)
-    for precision, content in files.items():
-        row[precision] = accuracy(content, images, labels, exact)
+    clock.stop("rounded_training")
+    exact = logits(files["float32"], images).argmax(-1)
+    row |= {kind: accuracy(files.get(kind, theirs), images, labels, exact) for kind in KINDS}
+    clock.stop("measuring")
+    for kind, allowed in ALLOWED.items():
+        if row[kind]["drop"] > allowed:
+            row[kind]["layers"] = noisiest(model, files[kind], images)
     return row
+
+
+class Clock:
+    """Writes down what parts of the work cost, in seconds of one processor."""
+
+    def __init__(self, seconds: dict[str, int]):
+        self.seconds = seconds
+        self.last = processor_seconds()
+
+    def stop(self, part: str) -> None:
+        now = processor_seconds()
+        self.seconds[part], self.last = round(now - self.last), now
+
+
+def noisiest(model: Any, content: bytes, images: np.ndarray) -> list[dict[str, Any]]:
+    """The ten layers after which the file is farthest from Keras, in decibels: the mean over sixteen images."""
+    from keras_effvit import lite
+
+    found: dict[str, list[float]] = {}
+    for image in images[:16]:
+        for error in lite.walk(model, content, image):
+            found.setdefault(error.layer, []).append(error.snr_db)
+    means = {layer: round(float(np.mean(each)), 1) for layer, each in found.items()}
+    return [{"layer": layer, "snr_db": means[layer]} for layer in sorted(means, key=lambda name: means[name])[:10]]
 
 
 def accuracy(content: bytes | str, images: np.ndarray, labels: np.ndarray, exact: np.ndarray) -> dict[str, Any]:
@@ -138,54 +216,70 @@ def accuracy(content: bytes | str, images: np.ndarray, labels: np.ndarray, exact
         found = logits(content, images).argmax(-1)
     except ValueError as error:
         return {"error": str(error)[:160]}
-    right = float(np.mean(found == labels))
+    right, before = int(np.sum(found == labels)), int(np.sum(exact == labels))
     return {
-        "accuracy": right,
-        "drop": 100 * (float(np.mean(exact == labels)) - right),
+        "accuracy": right / len(labels),
+        "drop": round(100 * (before - right) / len(labels), 3),
         "agreement": float(np.mean(found == exact)),
     }
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Accuracies in percent, and the drop in points, as the README has them."""
-    kinds = (*PRECISIONS, "stock_int8", "int8_qat")
-    lines = [("data", "model", *(kind.replace("_", " ") for kind in kinds)), (":--", ":--", *("--:" for _ in kinds))]
-    lines += [(row["data"], row["model"], *(_cell(row[kind], kind) for kind in kinds)) for row in rows]
+    """Accuracies in percent, and the difference in points, as the README has them."""
+    lines = [("data", "model", *(kind.replace("_", " ") for kind in KINDS)), (":--", ":--", *("--:" for _ in KINDS))]
+    lines += [(row["data"], row["model"], *(_cell(row[kind], kind) for kind in KINDS)) for row in rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _cell(found: dict[str, Any], kind: str) -> str:
     if "error" in found:
         return "aborts"
-    return f"{found['accuracy']:.2%}" + ("" if kind == "float32" else f" ({-found['drop']:+.2f})")
+    return f"{found['accuracy']:.2%}" + ("" if kind == "float32" else f" ({0.0 - found['drop']:+.2f})")
+
+
+def read(path: Path | None) -> list[dict[str, Any]]:
+    return json.loads(path.read_text())["rows"] if path is not None and path.exists() else []
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
+    from keras_effvit.atomic import write_json
+    from keras_effvit.training.runs import versions
+
+    machine = {"cores": os.cpu_count(), "processor": platform.machine()}
+    write_json(path, {"machine": machine, "versions": versions(), "rows": rows})
+
+
+def run(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """All rows, of which those that are there already are kept."""
+    rows = read(options.json)
+    images = {name: images_of(name) for name in options.data}
+    for name in options.models:
+        model, before = create(name), []
+        for data, (train, test) in images.items():
+            wanted, folder = settings(name, data, before), options.folder / name / "-".join((*before, data))
+            before.append(data)
+            if any((row["model"], row["data"], row["settings"]) == (name, data, wanted) for row in rows):
+                train_float(model, data, train, folder)
+                continue
+            row = {**measure(model, data, train, test, folder), "settings": wanted}
+            rows = [each for each in rows if (each["model"], each["data"]) != (name, data)] + [row]
+            rows.sort(key=lambda each: (DATA.index(each["data"]), list(RATES).index(each["model"])))
+            print(json.dumps(row), flush=True)
+            if options.json:
+                write(options.json, rows)
+    return rows
 
 
 def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--models", nargs="*", default=list(MODELS))
+    parser.add_argument("--models", nargs="*", default=list(RATES), choices=list(RATES))
     parser.add_argument("--data", nargs="*", default=list(DATA), choices=DATA)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="where the rows are written, and kept ones come from")
+    parser.add_argument("--folder", type=Path, default=Path("artifacts/accuracy"), help="of the training runs")
     parser.add_argument("--table", type=Path, metavar="RESULTS", help="only this: the table of a JSON file")
     options = parser.parse_args()
-    if options.table:
-        print(table(json.loads(options.table.read_text())))
-        return
-    import keras
-
-    import keras_effvit
-
-    data = {name: images_of(name) for name in options.data}
-    rows = []
-    for name in options.models:
-        keras.utils.set_random_seed(0)
-        model = keras_effvit.create_model(name, input_shape=(SIDE, SIDE, 3), classes=10, classifier_activation=None)
-        for each, (train, test) in data.items():
-            rows.append(measure(model, each, train, test))
-            print(json.dumps(rows[-1]), flush=True)
-            if options.json:
-                options.json.write_text(json.dumps(rows, indent=1) + "\n")
-    print(table(rows))
+    print(table(read(options.table) if options.table else run(options)))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Every example runs, as a user runs it, and keeps to its length."""
 
+import json
 import statistics
 import subprocess
 import sys
@@ -35,3 +36,24 @@ def test_the_readmes_peers_are_those_of_the_record():
         column = {"float32": 2, "int8": 3}[series.facts["precision"]]
         median = statistics.median(statistics.median(each.latencies_ms) for each in series.rounds)
         assert rows[series.facts["model"]][column] == f"{median:.2f}"
+
+
+def test_the_readmes_accuracies_are_those_of_the_record():
+    """Made by `benchmarks/accuracy.py --table`; what loses more than it may has its layers in the record."""
+    root = Path(__file__).parents[1]
+    rows = json.loads((root / "tflite" / "results" / "accuracy.json").read_text())["rows"]
+    readme = (root / "README.md").read_text().partition("<!-- accuracy -->")[2].partition("<!-- /accuracy -->")[0]
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in readme.strip().split("\n")]
+    kinds = [title.replace(" ", "_") for title in lines[0][2:]]
+    assert [line[:2] for line in lines[2:]] == [[row["data"], row["model"]] for row in rows]
+    for row, line in zip(rows, lines[2:], strict=True):
+        for kind, cell in zip(kinds, line[2:], strict=True):
+            if "error" in row[kind]:
+                assert cell == "aborts"
+                continue
+            accuracy, _, change = cell.partition(" ")
+            assert accuracy == f"{100 * row[kind]['accuracy']:.2f}%"
+            if kind != "float32":
+                assert change == f"({100 * (row[kind]['accuracy'] - row['float32']['accuracy']):+.2f})"
+        for kind, allowed in (("int8", 0.5), ("int8_qat", 0.1)):
+            assert (row["float32"]["accuracy"] - row[kind]["accuracy"]) * 100 <= allowed + 1e-6 or row[kind]["layers"]

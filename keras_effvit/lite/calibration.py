@@ -114,7 +114,7 @@ def calibrate(content: bytes, found: Inspection, images: np.ndarray, method: Met
         {index for operator in found.operators for index in (*operator.inputs, *operator.outputs)}
         - {index for index, tensor in enumerate(found.tensors) if tensor.bytes}
     )
-    indices = [index for index in indices if found.tensors[index].type == "FLOAT32"]
+    indices = [index for index in indices if found.tensors[index].type == "FLOAT32" and index not in found.idle]
     lows, highs, usual = ({} for _ in range(3))
     for number, image in enumerate(_batches(images, runner.inputs[0]["shape"][0])):
         runner(image)
@@ -123,13 +123,15 @@ def calibrate(content: bytes, found: Inspection, images: np.ndarray, method: Met
             lows[index] = _merge(lows.get(index), low, method, min)
             highs[index] = _merge(highs.get(index), high, method, max)
             usual[index] = usual.get(index, 0.0) + (size - usual.get(index, 0.0)) / (number + 1)
+    for index, source in found.idle.items():
+        lows[index], highs[index] = lows[source], highs[source]
     outliers = [
         (layer_of(found.tensors[index].name), max(-lows[index], highs[index]), usual[index])
-        for index in indices
+        for index in usual
         if max(-lows[index], highs[index]) > OUTLIER * usual[index] > 0
     ]
     return Calibration(
-        ranges={found.tensors[index].name: (lows[index], highs[index]) for index in indices},
+        ranges={found.tensors[index].name: (lows[index], highs[index]) for index in lows},
         method=method,
         images=len(images),
         fingerprint=hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()[:16],

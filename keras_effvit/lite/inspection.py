@@ -124,6 +124,16 @@ class Inspection:
             if operator.name not in ("QUANTIZE", "DEQUANTIZE") and self.tensors[operator.outputs[0]].type == "FLOAT32"
         )
 
+    @property
+    def idle(self) -> Mapping[int, int]:
+        """Parts of a SPLIT that nothing takes, which XNNPACK does not calculate, and the whole they are parts of.
+
+        Of an attention to one single token, whose share is 1, the converter keeps the values and leaves these behind.
+        """
+        taken = {index for operator in self.operators for index in operator.inputs} | set(self.outputs.values())
+        splits = [each for each in self.operators if each.name == "SPLIT" and taken & set(each.outputs)]
+        return {index: split.inputs[1] for split in splits for index in split.outputs if index not in taken}
+
     def counts(self) -> Counter[str]:
         """How many operators there are of each kind."""
         return Counter(operator.name for operator in self.operators)

@@ -138,6 +138,8 @@ def _followers(movers: set[int], static: set[int], found: Inspection) -> set[int
     for operator in found.operators:
         for index in operator.inputs:
             takers.setdefault(index, []).append(operator.index)
+    # XNNPACK takes no SPLIT of integers with a part that nothing takes.
+    movers -= {makers[index] for index in found.idle}
     following: set[int] = set()
     for operator in found.operators:
         sources = [makers[index] for index in operator.inputs if index in makers]

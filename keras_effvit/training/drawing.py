@@ -10,6 +10,9 @@ from keras_effvit.training.images import Images, arrays
 #: From where points lie, in the thing's own radius, to how far that is outside of what is painted; inside is negative.
 Distance = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
+#: From the middle of an image, how far things reach at most; and how large they are.
+ROOM = 0.95
+RADIUS = (0.32, 0.68)
 #: How far a star's five tips, and the corners between them, lie from its middle.
 TIP, WAIST = 1.25, 0.5625
 
@@ -87,7 +90,15 @@ TEXTURES: dict[str, Distance] = {each.__name__: each for each in (checkerboard, 
 CLASSES = tuple(sorted({**SHAPES, **TEXTURES}))
 
 
-def drawn(count: int, size: int = 64, seed: int = 0, *, clutter: float = 1.0) -> Images:
+def drawn(
+    count: int,
+    size: int = 64,
+    seed: int = 0,
+    *,
+    clutter: float = 1.0,
+    radius: tuple[float, float] = RADIUS,
+    turn: float = 1.0,
+) -> Images:
     """Draws images of ten classes: six shapes and four textures, over something and partly under something.
 
     Where a thing lies, how large it is, how it is turned, its colours, what is behind and before it, and the noise are
@@ -99,6 +110,8 @@ def drawn(count: int, size: int = 64, seed: int = 0, *, clutter: float = 1.0) ->
         seed: another one gives other images, as for validation.
         clutter: how much there is beside the thing, from 0 to 1: waves behind it, bars and discs before and behind,
             noise. At 0 it lies on a ramp of two colours, which small models learn within minutes.
+        radius: of the smallest and of the largest thing; at 1 it is as wide as the image.
+        turn: how far things are turned at most, in whole turns. At 0 they are upright.
 
     Raises:
         ValueError: if there is nothing to draw, or too small.
@@ -114,14 +127,25 @@ def drawn(count: int, size: int = 64, seed: int = 0, *, clutter: float = 1.0) ->
         raise ValueError(f"`size` must be at least 8 pixels. Received: size={size}")
     if not 0 <= clutter <= 1:
         raise ValueError(f"`clutter` must be between 0 and 1. Received: clutter={clutter}")
+    if not 0 < radius[0] <= radius[1] <= ROOM:
+        raise ValueError(f"`radius` must be two numbers above 0, in order and to {ROOM}. Received: radius={radius}")
+    if not 0 <= turn <= 1:
+        raise ValueError(f"`turn` must be between 0 and 1. Received: turn={turn}")
     labels = np.arange(count) % len(CLASSES)
     pixels = np.empty((count, size, size, 3), np.uint8)
     for number, label in enumerate(labels):
-        pixels[number] = draw(CLASSES[label], size, np.random.default_rng([seed, number]), clutter)
+        pixels[number] = draw(CLASSES[label], size, np.random.default_rng([seed, number]), clutter, radius, turn)
     return arrays(pixels, labels, CLASSES)
 
 
-def draw(name: str, size: int, random: np.random.Generator, clutter: float = 1.0) -> np.ndarray:
+def draw(
+    name: str,
+    size: int,
+    random: np.random.Generator,
+    clutter: float = 1.0,
+    radius: tuple[float, float] = RADIUS,
+    turn: float = 1.0,
+) -> np.ndarray:
     """Draws one image.
 
     Args:
@@ -129,6 +153,8 @@ def draw(name: str, size: int, random: np.random.Generator, clutter: float = 1.0
         size: its side in pixels.
         random: where everything that varies comes from; another generator, another scene.
         clutter: as of `drawn`.
+        radius: as of `drawn`.
+        turn: as of `drawn`.
 
     Returns:
         RGB pixels, (size, size, 3), uint8.
@@ -138,7 +164,7 @@ def draw(name: str, size: int, random: np.random.Generator, clutter: float = 1.0
     image = _background(x, y, random, clutter)
     for _ in range(round(clutter * random.integers(0, 4))):
         image = _clutter(image, x, y, random)
-    image = _thing(image, name, x, y, random)
+    image = _thing(image, name, x, y, random, random.uniform(*radius), turn)
     for _ in range(round(clutter * random.integers(0, 3))):
         image = _clutter(image, x, y, random)
     noise = random.standard_normal(image.shape, np.float32) * np.float32(clutter * random.uniform(0, 0.08))
@@ -156,10 +182,11 @@ def _background(x: np.ndarray, y: np.ndarray, random: np.random.Generator, clutt
     return first + (second - first) * ramp[..., None]
 
 
-def _thing(image: np.ndarray, name: str, x: np.ndarray, y: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def _thing(
+    image: np.ndarray, name: str, x: np.ndarray, y: np.ndarray, random: np.random.Generator, radius: float, turn: float
+) -> np.ndarray:
     """What the image is of, in a colour that stands out from what is behind it."""
-    radius = random.uniform(0.32, 0.68)
-    x, y = _placed(x, y, random, radius, 0.95 - radius)
+    x, y = _placed(x, y, random, radius, ROOM - radius, turn)
     outline = (disc, square)[random.integers(2)](x, y)
     paint = far_from(image[outline < 0].mean(axis=0), random)
     if name in SHAPES:
@@ -179,11 +206,11 @@ def _clutter(image: np.ndarray, x: np.ndarray, y: np.ndarray, random: np.random.
 
 
 def _placed(
-    x: np.ndarray, y: np.ndarray, random: np.random.Generator, radius: float, room: float
+    x: np.ndarray, y: np.ndarray, random: np.random.Generator, radius: float, room: float, turn: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """The image's coordinates seen from something that lies somewhere, turned and stretched a little."""
     left, top = random.uniform(-room, room, 2).tolist()
-    angle, stretch = random.uniform(0, 2 * math.pi), random.uniform(0.85, 1.18)
+    angle, stretch = turn * random.uniform(0, 2 * math.pi), random.uniform(0.85, 1.18)
     cos, sin = math.cos(angle) / radius, math.sin(angle) / radius
     x, y = x - left, y - top
     return (cos * x + sin * y) * stretch, (cos * y - sin * x) / stretch

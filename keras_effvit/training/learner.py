@@ -107,7 +107,8 @@ class Learner(keras.Model):
         self._loss_tracker.update_state(loss, sample_weight=ops.shape(x)[0])
         truth = y if len(y.shape) == 2 else y[:, :, 0]
         self.accuracy.update_state(truth, outputs["logits"] if isinstance(outputs, dict) else outputs)
-        return tape.gradient(total, self.trainable_variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        variables = [variable.value for variable in self.trainable_variables]
+        return tape.gradient(total, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     def test_step(self, data):
         x, y, weight = data

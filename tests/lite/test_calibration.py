@@ -40,6 +40,22 @@ def test_extremes(doubling, noise):
     assert (calibration.images, calibration.method) == (20, "min_max")
 
 
+def test_a_result_that_nothing_takes_has_the_range_of_what_it_was_made_of():
+    """XNNPACK does not calculate it, and still its operator wants a scale."""
+
+    def serve(image):
+        return {"out": tf.nn.relu(tf.split(image * 2.0, 3, axis=-1)[2])}
+
+    concrete = tf.function(serve, [tf.TensorSpec((1, *SHAPE), tf.float32)]).get_concrete_function()
+    content = tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert()
+    found = inspect(content)
+    [split] = [operator for operator in found.operators if operator.name == "SPLIT"]
+    image = np.random.default_rng(0).standard_normal((1, *SHAPE)).astype(np.float32)
+    ranges = calibrate(content, found, image).ranges
+    whole, third = (2 * image.min(), 2 * image.max()), (2 * image[..., 2].min(), 2 * image[..., 2].max())
+    assert [ranges[found.tensors[index].name] for index in split.outputs] == [whole, whole, third]
+
+
 def test_moving_average(doubling, noise):
     low = 2 * noise[0].min()
     for image in noise[1:]:

@@ -296,6 +296,18 @@ def test_a_users_own_model_of_our_layers():
     assert (file.inspection.partitions, file.inspection.outside) == (1, ())
 
 
+def test_attention_to_one_token_leaves_nothing_outside():
+    """Queries and keys decide nothing then; XNNPACK refuses to split integers into parts that nothing takes."""
+    image = keras.Input((32, 32, 3), name="picture")
+    x = layers.PaddedConv2D(64, 33, strides=32, name="stem")(image)
+    x = layers.GroupedSelfAttention(2, name="attention")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = alive(keras.Model(image, keras.layers.Dense(10, name="scores")(x)))
+    file = lite.convert(model, "int8", calibration=np.random.default_rng(0).standard_normal((4, 32, 32, 3)))
+    assert file.inspection.counts()["SPLIT"] == 1
+    assert (file.inspection.partitions, file.inspection.outside) == (1, ())
+
+
 @pytest.mark.parametrize(("input_type", "output_type"), [("uint8", "uint8"), ("int8", "int8"), ("uint8", "float32")])
 def test_integers_at_the_doors(input_type, output_type):
     """Pixels in as an app has them: with preprocessing inside, a uint8 is its own value."""

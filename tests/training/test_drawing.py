@@ -86,7 +86,42 @@ def test_without_clutter_a_thing_lies_on_a_ramp():
     assert flat[0] > 0.95 > flat[1]
 
 
-@pytest.mark.parametrize("asked", [{"count": 0}, {"count": 3, "size": 7}, {"count": 3, "clutter": 1.5}])
+@pytest.mark.parametrize("radius", [0.2, 0.3])
+def test_things_are_as_large_as_they_are_asked_to_be(radius):
+    """A disc's area, of one colour, but for half a pixel at its edge: stretching leaves it as it is."""
+    side = 256
+    images = drawn(20, size=side, clutter=0.0, radius=(radius, radius))
+    discs = pixels(images.subset(np.flatnonzero(images.labels == drawing.CLASSES.index("disc"))))
+    for image in discs:
+        painted = np.unique(image.reshape(-1, 3), axis=0, return_counts=True)[1].max() / side**2
+        assert painted == pytest.approx(np.pi * (radius - 1 / side) ** 2 / 4, rel=0.02)
+
+
+def test_what_is_not_turned_is_upright():
+    """A stripe that is not turned is of one colour from its top to its bottom: most pixels equal those above."""
+    stripes = np.flatnonzero(drawn(60).labels == drawing.CLASSES.index("stripes"))
+    options = {"size": 128, "clutter": 0.0, "radius": (0.9, 0.9)}
+    upright, turned = (pixels(drawn(60, turn=turn, **options).subset(stripes)) for turn in (0.0, 1.0))
+    middle = slice(40, 88)  # where the thing is
+    sideways = [np.abs(np.diff(x[:, middle, middle].astype(int), axis=2)).sum((1, 2, 3)) for x in (upright, turned)]
+    down = [np.abs(np.diff(x[:, middle, middle].astype(int), axis=1)).sum((1, 2, 3)) for x in (upright, turned)]
+    assert (down[0] == 0).all()
+    assert (sideways[0] > 0).all()
+    assert (down[1] > 0).all()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"count": 0},
+        {"count": 3, "size": 7},
+        {"count": 3, "clutter": 1.5},
+        {"count": 3, "radius": (0.0, 0.5)},
+        {"count": 3, "radius": (0.5, 0.4)},
+        {"count": 3, "radius": (0.5, 1.0)},
+        {"count": 3, "turn": 2.0},
+    ],
+)
 def test_nothing_to_draw(asked):
     with pytest.raises(ValueError, match="Received: "):
         drawn(**asked)

@@ -48,6 +48,25 @@ def accuracy(model):
     return np.concatenate(right).mean()
 
 
+class Idle(keras.layers.Layer):
+    """Has a weight and does not use it, as windows' attention to each other where there is one window only."""
+
+    def build(self, input_shape):
+        self.idle = self.add_weight(name="idle", shape=(3,), initializer="ones")
+
+    def call(self, inputs):
+        return inputs
+
+
+def test_a_weight_that_nothing_depends_on_stays_and_the_others_learn():
+    plain = tiny.model()
+    model = keras.Model(plain.input, Idle(name="idle")(plain.output))
+    before = np.array(plain.get_layer("conv").kernel)
+    fit(model, epochs=1)
+    np.testing.assert_array_equal(model.get_layer("idle").idle, np.ones(3))
+    assert not np.array_equal(plain.get_layer("conv").kernel, before)
+
+
 def test_a_softmax_and_logits_learn_the_same():
     trained = []
     for activation in ("softmax", None):
