@@ -63,10 +63,10 @@ def pyramid_of(
         if given:
             raise ValueError(f"A backbone that is built already has its options. Received: {given}")
         model = backbone
-    maps = model.output
+    maps = None if isinstance(model, keras.Sequential) else model.output  # which knows no output of its own
     if not isinstance(maps, dict) or not set(levels or ()) <= set(maps):
         wanted = "a dict of maps" if levels is None else f"the maps {list(levels)}"
-        received = list(maps) if isinstance(maps, dict) else f"one output, {model.output_shape}"
+        received = list(maps) if isinstance(maps, dict) else f"a {type(model).__name__}, {model.name}"
         raise ValueError(f"`backbone` must be a model of `create_backbone` with {wanted}. Received: {received}")
     return Pyramid(model.inputs[0], {level: maps[level] for level in levels or maps}, model.name)
 

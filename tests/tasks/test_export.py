@@ -24,6 +24,8 @@ MODELS = {
     "efficientvit_seg": (EfficientViTSeg, "efficientvit_base", {}),
     "efficientvit_seg_b": (EfficientViTSegB, "efficientvit_b0", {}),
 }
+#: Of which a conversion takes long; UperNet's widest kernel has 40 MB.
+LARGE = ("semantic_fpn_three_stages", "upernet")
 
 
 @functools.cache
@@ -31,7 +33,9 @@ def pixels():
     return np.random.default_rng(0).standard_normal((4, *SHAPE)).astype("float32")
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in MODELS]
+)
 def test_one_partition_and_what_keras_calculates(name):
     build, backbone, options = MODELS[name]
     model = alive(build(backbone, classes=5, input_shape=SHAPE, resize=False, **options))
