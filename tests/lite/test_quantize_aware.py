@@ -181,19 +181,24 @@ def test_the_other_families_files_do_what_their_graphs_do(name):
     "name",
     grouped("efficientvit_b0", "sepvit_lite", "efficientvit_base", slow=("sepvit_lite", "efficientvit_base")),
 )
-def test_full_integers_do_what_their_graph_does(name):
+def test_full_integers_have_one_float_at_the_door(name):
     file = aware_file(name, "int8_full")
     floats = [o for o in file.inspection.operators if file.inspection.tensors[o.outputs[0]].type == "FLOAT32"]
-    assert {operator.name for operator in floats} == {"DEQUANTIZE"}, "the door, which is float by default"
+    assert {operator.name for operator in floats} == {"DEQUANTIZE"}, "which is float by default"
     assert len(floats) == 1
-    assert file.parity.snr_db >= LEAST_SNR_DB
+
+
+@pytest.mark.parametrize("name", grouped("efficientvit_b0", "efficientvit_base", slow=("efficientvit_base",)))
+def test_full_integers_do_what_their_graph_does(name):
+    assert aware_file(name, "int8_full").parity.snr_db >= LEAST_SNR_DB
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", grouped("lvt", "efficientvit_b1"))
+@pytest.mark.parametrize("name", grouped("lvt", "efficientvit_b1", "sepvit_lite"))
 def test_what_separates_a_deep_file_from_its_graph_is_chance(name):
-    """Numbers between two steps fall to either side, and on weights that were not trained that adds up to 26 (LVT) and
-    29 dB (B1). The file is as close to the float model as the graph is: nothing in it is wrong on top.
+    """Numbers between two steps fall to either side, and on weights that were not trained that adds up to 26 (LVT), 29
+    (B1) and 30 dB (SepViT; a little more or less by the processor that ranges were measured on). The file is as close
+    to the float model as the graph is: nothing in it is wrong on top.
     """
     graph, file = aware(name, "int8_full"), aware_file(name, "int8_full")
     expected = model_of(name)(images(), training=False)
