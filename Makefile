@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup --durations=15
 export TF_CPP_MIN_LOG_LEVEL := 2
 
-.PHONY: demo test test-slow phone lint format bench runner clean
+.PHONY: demo test test-slow phone lint format docs bench runner clean
 
 # At level 3 TensorFlow keeps quiet about the graphics card a machine does not have.
 demo: export TF_CPP_MIN_LOG_LEVEL := 3
@@ -39,6 +39,12 @@ format: $(VENV)/.linters
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The documentation, into site/index.html, without the notice that material prints of its successor.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: export TF_CPP_MIN_LOG_LEVEL := 3
+docs: $(VENV)/.documenters
+	$(BIN)/mkdocs build --strict --quiet
+
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/forward.py
 	$(BIN)/python benchmarks/load_weights.py
@@ -58,5 +64,9 @@ $(VENV)/.linters: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable ".[lint]"
 	touch $@
 
+$(VENV)/.documenters: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist .cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site .cache .pytest_cache .ruff_cache .hypothesis

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -145,9 +146,11 @@ def _images(options: argparse.Namespace) -> tuple[Images, Images]:
 
 def _read(folder: str, classes: tuple[str, ...] | None = None) -> Images:
     path = Path(folder)
-    if path.is_dir() and any(path.glob("*.tfrecord*")):
-        return training.records(path)
-    return training.image_folder(path, classes)
+    return training.records(path) if _has_records(path) else training.image_folder(path, classes)
+
+
+def _has_records(path: Path) -> bool:
+    return path.is_dir() and any(path.glob("*.tfrecord*"))
 
 
 def _model(options: argparse.Namespace, classes: int) -> keras.Model:
@@ -204,15 +207,19 @@ def _rows(options: argparse.Namespace, output: Path) -> list[tuple[str, str]]:
     ]
     if run.skipped:
         rows.append(("left out", f"{len(run.skipped)} images, named in {output / RUN}"))
-    calibration = f" --calibration {options.folder}" if options.folder else ""
-    rows.append(
-        (
-            "next",
-            f"keras-effvit convert {output / LAST} --precision int8{calibration} --labels {output / CLASSES} "
-            f"-o {output / 'model.tflite'}",
-        )
-    )
+    if not options.quantize:
+        rows.append(("next", _next(options, output)))
     return rows
+
+
+def _next(options: argparse.Namespace, output: Path) -> str:
+    """A command for integers: by images to calibrate on or, where these are no files of their own, by more training."""
+    if not options.folder or _has_records(Path(options.folder)):
+        return shlex.join(
+            ["keras-effvit", *(word for word in options.words if word != "--no-resume"), "--quantize", "int8"]
+        )
+    convert = ["convert", str(output / LAST), "--precision", "int8", "--calibration", options.folder]
+    return shlex.join(["keras-effvit", *convert, "--labels", str(output / CLASSES), "-o", str(output / "model.tflite")])
 
 
 def _quantize(

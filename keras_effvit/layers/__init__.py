@@ -26,7 +26,7 @@ from keras_effvit.layers.lowerings import lowering
 from keras_effvit.layers.mbconv import DownsamplingShortcut, DSConv, MBConv
 from keras_effvit.layers.mix_token import MixToken, UnmixTokens
 from keras_effvit.layers.mlp import Mlp
-from keras_effvit.layers.norm import LayerNorm
+from keras_effvit.layers.norm import BatchNorm, LayerNorm
 from keras_effvit.layers.patch_merging import ResidualPatchMerging
 from keras_effvit.layers.window_attention import (
     DepthwiseSelfAttention,
@@ -38,6 +38,7 @@ from keras_effvit.layers.windows import window_merge, window_partition
 
 __all__ = [
     "AtrousDepthwiseConv2D",
+    "BatchNorm",
     "BiDimensionalAttention",
     "BiDimensionalFFN",
     "ClassAttention",

@@ -16,6 +16,8 @@ CHOICES = {
     "grouped": ("matmul", "convolution"),
     # In training for integers, divisors are held above zero by an operator; or not, where a file's writer does it.
     "divisors": ("floored", "bare"),
+    # Keras' own; or, for constants only, a factor made by operations that all processors round alike.
+    "batch_norm": ("keras", "exact"),
 }
 
 _chosen: ContextVar[dict[str, str] | None] = ContextVar("lowering", default=None)

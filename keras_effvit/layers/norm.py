@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_effvit.layers.lowerings import chosen
 from keras_effvit.layers.registration import serializable
 
 #: Patch embeddings, gates, merging, heads: wherever the authors left their framework's default.
@@ -56,8 +57,42 @@ class LayerNorm(keras.layers.Layer):
         return {**super().get_config(), "epsilon": self.epsilon}
 
 
-def batch_norm(name: str = "norm", *, zero: bool = False) -> keras.layers.BatchNormalization:
-    """Batch normalisation with the authors' constants; `zero` starts the scale at 0 (closing a residual branch)."""
-    return keras.layers.BatchNormalization(
-        epsilon=EPSILON, momentum=0.9, gamma_initializer="zeros" if zero else "ones", name=name
-    )
+@serializable
+class BatchNorm(keras.layers.BatchNormalization):
+    """Keras' batch normalisation of the channels, whose export is the same to the last bit on every machine.
+
+    A converter folds it into the convolution before it, and calculates the factor on the machine it runs on.
+    TensorFlow's reciprocal root is an estimate that every make of processor has its own of; a division and a root are
+    exact.
+
+    Args:
+        momentum: how much of the moving averages a step keeps.
+        epsilon: added to the variance.
+        gamma_initializer: of the scale.
+
+    Example:
+        >>> BatchNorm()(keras.ops.ones((1, 7, 7, 32))).shape
+        (1, 7, 7, 32)
+    """
+
+    def __init__(self, *, momentum: float = 0.9, epsilon: float = EPSILON, gamma_initializer="ones", **kwargs):
+        super().__init__(momentum=momentum, epsilon=epsilon, gamma_initializer=gamma_initializer, **kwargs)
+
+    def call(self, inputs, training=None, mask=None):
+        if chosen("batch_norm") == "keras":
+            return super().call(inputs, training=training, mask=mask)
+        # Not a division by the root, which TensorFlow takes for its reciprocal root and replaces.
+        factor = self.gamma * ops.sqrt(1.0 / (self.moving_variance + self.epsilon))
+        return inputs * factor + (self.beta - self.moving_mean * factor)
+
+    def get_config(self):
+        whole = super().get_config()
+        return {
+            **keras.layers.Layer.get_config(self),
+            **{key: whole[key] for key in ("momentum", "epsilon", "gamma_initializer")},
+        }
+
+
+def batch_norm(name: str = "norm", *, zero: bool = False) -> BatchNorm:
+    """One with the authors' constants; `zero` starts the scale at 0 (closing a residual branch)."""
+    return BatchNorm(gamma_initializer="zeros" if zero else "ones", name=name)

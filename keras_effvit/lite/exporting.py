@@ -87,7 +87,7 @@ def export_float(
 
     # TensorFlow and its converter talk of folders and assets nobody asked for.
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        with lowering(hard_swish=hard_swish, grouped="convolution", divisors="bare"):
+        with lowering(hard_swish=hard_swish, grouped="convolution", divisors="bare", batch_norm="exact"):
             traced = tf.function(serve, input_signature=[spec], autograph=False).get_concrete_function()
         # Keras' own export runs through a model five times, and that takes longer than all the rest: hold what the one
         # run reads, and save that.

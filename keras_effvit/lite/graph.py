@@ -68,7 +68,7 @@ class Graph(keras.Model):
         inputs: as of `keras.Model`.
         outputs: as of `keras.Model`.
         name: as of `keras.Model`.
-        notes: plain data that is saved with the model: how it came about.
+        **kwargs: `notes`, plain data that is saved with the model: how it came about; the rest as of `keras.Model`.
     """
 
     def __init__(self, inputs, outputs, name=None, **kwargs):

@@ -129,7 +129,7 @@ def prune(model: keras.Model, schedule: Any, *, pattern: str | None = None, laye
         0.5
     """
     zeros = _pattern(pattern)
-    graph = flatten(model, keep=("BatchNormalization",))
+    graph = flatten(model, keep=("BatchNorm", "BatchNormalization"))
     chosen = _weights_of(graph, re.compile(layers))
     if not chosen:
         raise LiteError(f"Expected `layers` to fit convolutions or linear layers. Received: {layers!r}")

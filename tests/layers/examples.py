@@ -5,6 +5,7 @@ TOKENS = (2, 10, 16)
 
 EXAMPLES = {
     "AtrousDepthwiseConv2D": [({"dilations": (1, 2)}, [MAP])],
+    "BatchNorm": [({"epsilon": 1e-3, "momentum": 0.5, "gamma_initializer": "zeros"}, [MAP])],
     "ClassAttention": [({"num_heads": 2}, [TOKENS])],
     "ClassAttentionBlock": [({"num_heads": 2, "expansion": 3}, [TOKENS])],
     "ClassToken": [({}, [MAP])],

@@ -103,6 +103,24 @@ class Counting(keras.layers.Layer):
         return 2 * inputs
 
 
+def test_folded_normalisation_is_exact_on_every_machine():
+    """All processors round a division and a root alike; TensorFlow's reciprocal root is an estimate of each."""
+    image = keras.Input((8, 8, 16))
+    layer = layers.ConvNormAct(512, name="conv")
+    model = alive(keras.Model(image, layer(image)))
+    gamma, variance = np.asarray(layer.norm.gamma), np.asarray(layer.norm.moving_variance)
+    factor = gamma * np.sqrt(np.float32(1) / (variance + np.float32(1e-5)))
+    expected = (np.asarray(layer.conv.kernel) * factor).transpose(3, 0, 1, 2)
+    interpreter = Interpreter(model_content=export_float(model), experimental_preserve_all_tensors=True)
+    interpreter.allocate_tensors()
+    [kernel] = [
+        interpreter.get_tensor(each["index"])
+        for each in interpreter.get_tensor_details()
+        if list(each["shape"]) == [512, 1, 1, 16]
+    ]
+    np.testing.assert_array_equal(kernel, expected)
+
+
 def test_exporting_runs_through_a_model_once():
     """Keras' own export does so five times, which is most of the time that a conversion takes."""
     image = keras.Input((8, 8, 3))
