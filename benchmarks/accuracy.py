@@ -56,7 +56,7 @@ class Budget:
 
 
 BUDGETS = {"drawn": Budget(8000, 10_000, 4, 1.0, 1), "digits": Budget(797, 1000, 16, 1.0, 4)}
-#: What is drawn large, upright and alone is learnt in fewer steps.
+#: Drawn large, upright and alone.
 DRAWN = {"clutter": 0.0, "radius": (0.65, 0.9), "turn": 0.0}
 #: The highest learning rate of each family's model, for batches of 32.
 RATES = {"efficientvit_b0": 3e-3, "sepvit_lite": 1e-3, "lightvit_tiny": 1e-3, "lvt": 1e-3}

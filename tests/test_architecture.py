@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "weights": {"models", "layers", "atomic"},
     "lite": {"layers", "preprocessing", "atomic"},
     "training": {"layers", "models", "lite", "preprocessing", "atomic", "samples", "weights"},
+    "tasks": {"layers", "models", "weights", "training", "lite", "preprocessing", "atomic", "samples"},
     "explain": {"lite", "models", "layers", "preprocessing", "atomic", "samples"},
     "device": {"report", "atomic"},  # of the reports, their records
     "report": {"lite", "atomic"},

@@ -21,7 +21,7 @@ from keras_effvit.cli import _parser
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 REFERENCE = ROOT / "docs" / "reference"
-PARTS = ("layers", "weights", "training", "explain", "lite", "device")
+PARTS = ("layers", "weights", "training", "tasks", "explain", "lite", "device")
 #: What the blocks of a page take for given.
 KNOWN = {name: importlib.import_module(f"keras_effvit.{name}") for name in (*PARTS, "report", "preprocessing")}
 KNOWN |= {"keras_effvit": keras_effvit}

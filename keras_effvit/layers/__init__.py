@@ -12,6 +12,7 @@ from keras_effvit.layers.conv import (
     PaddedDepthwiseConv2D,
 )
 from keras_effvit.layers.conv_attention import ConvolutionalSelfAttention, UnfoldedConv2D, fold, unfold
+from keras_effvit.layers.doubling_conv import DoublingConv2D
 from keras_effvit.layers.drop_path import DropPath
 from keras_effvit.layers.global_attention import (
     GlobalAggregation,
@@ -26,8 +27,16 @@ from keras_effvit.layers.lowerings import lowering
 from keras_effvit.layers.mbconv import DownsamplingShortcut, DSConv, MBConv
 from keras_effvit.layers.mix_token import MixToken, UnmixTokens
 from keras_effvit.layers.mlp import Mlp
-from keras_effvit.layers.norm import BatchNorm, LayerNorm
+from keras_effvit.layers.norm import BatchNorm, GroupNorm, LayerNorm
 from keras_effvit.layers.patch_merging import ResidualPatchMerging
+from keras_effvit.layers.resizing import (
+    BicubicUpsampling,
+    BilinearUpsampling,
+    CellPooling,
+    NearestDoubling,
+    ResizeLike,
+    Subsampling,
+)
 from keras_effvit.layers.window_attention import (
     DepthwiseSelfAttention,
     GroupedSelfAttention,
@@ -41,6 +50,9 @@ __all__ = [
     "BatchNorm",
     "BiDimensionalAttention",
     "BiDimensionalFFN",
+    "BicubicUpsampling",
+    "BilinearUpsampling",
+    "CellPooling",
     "ClassAttention",
     "ClassAttentionBlock",
     "ClassToken",
@@ -49,11 +61,13 @@ __all__ = [
     "ConvolutionalSelfAttention",
     "DSConv",
     "DepthwiseSelfAttention",
+    "DoublingConv2D",
     "DownsamplingShortcut",
     "DropPath",
     "GlobalAggregation",
     "GlobalBroadcast",
     "GlobalTokens",
+    "GroupNorm",
     "GroupedLinear",
     "GroupedSelfAttention",
     "HardSwish",
@@ -66,13 +80,16 @@ __all__ = [
     "MixToken",
     "Mlp",
     "MultiScaleLinearAttention",
+    "NearestDoubling",
     "OverlapPatchEmbedding",
     "PaddedConv2D",
     "PaddedDepthwiseConv2D",
     "PointwiseSelfAttention",
     "RecursiveAtrousSelfAttention",
     "ResidualPatchMerging",
+    "ResizeLike",
     "SeparableSelfAttention",
+    "Subsampling",
     "TokenHeads",
     "UnfoldedConv2D",
     "UnmixTokens",

@@ -57,6 +57,55 @@ class LayerNorm(keras.layers.Layer):
         return {**super().get_config(), "epsilon": self.epsilon}
 
 
+def group_norm(x, gamma, beta, groups: int, epsilon: float):
+    """Normalises every image's groups of channels over all its pixels, in float32 or better (Wu and He 2018)."""
+    dtype = keras.backend.result_type(x.dtype, "float32")
+    _, height, width, channels = ops.shape(x)
+    centred = ops.reshape(ops.cast(x, dtype), (-1, height * width, groups, channels // groups))
+    centred = centred - ops.mean(centred, axis=(1, 3), keepdims=True)
+    variance = ops.mean(centred * centred, axis=(1, 3), keepdims=True)
+    normal = ops.reshape(centred * ops.rsqrt(variance + epsilon), (-1, height, width, channels))
+    return ops.cast(normal * gamma + beta, x.dtype)
+
+
+@serializable
+class GroupNorm(keras.layers.Layer):
+    """Group normalisation of a map, with scale and offset; `keras.layers.GroupNormalization` needs five dimensions.
+
+    Args:
+        groups: that the channels are divided into.
+        epsilon: added to the variance.
+
+    Raises:
+        ValueError: if the channels do not divide.
+
+    Example:
+        >>> GroupNorm(4)(keras.ops.ones((1, 7, 7, 32))).shape
+        (1, 7, 7, 32)
+    """
+
+    def __init__(self, groups: int, epsilon: float = EPSILON, **kwargs):
+        super().__init__(**kwargs)
+        self.groups = groups
+        self.epsilon = epsilon
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        if channels % self.groups:
+            raise ValueError(f"`groups` must divide the channels. Received: groups={self.groups}, channels={channels}")
+        self.gamma = self.add_weight(name="gamma", shape=(channels,), initializer="ones", autocast=False)
+        self.beta = self.add_weight(name="beta", shape=(channels,), initializer="zeros", autocast=False)
+
+    def call(self, inputs):
+        return group_norm(inputs, self.gamma, self.beta, self.groups, self.epsilon)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "groups": self.groups, "epsilon": self.epsilon}
+
+
 @serializable
 class BatchNorm(keras.layers.BatchNormalization):
     """Keras' batch normalisation of the channels, whose export is the same to the last bit on every machine.

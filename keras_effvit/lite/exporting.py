@@ -103,7 +103,7 @@ def export_float(
 
 
 def output_names(model: keras.Model) -> list[str]:
-    """Names for the outputs: a pyramid's levels, `logits`, or `probabilities` where the model ends in a softmax.
+    """Names for the outputs: a pyramid's levels, `logits`, `features`, or `probabilities` where it ends in a softmax.
 
     Args:
         model: the model.
@@ -114,13 +114,15 @@ def output_names(model: keras.Model) -> list[str]:
     flat = keras.tree.flatten(outputs)
     if len(flat) > 1:
         return [f"output_{number}" for number in range(len(flat))]
-    if len(flat[0].shape) != 2:
-        return ["features"]
     last = flat[0]._keras_history.operation
+    if len(flat[0].shape) != 2:
+        return ["logits" if _CLASSIFIES.search(last.name) else "features"]
     activation = getattr(last, "activation", keras.activations.linear)
     return ["probabilities" if activation in _PROBABILITIES else "logits"]
 
 
+#: Names of the layers that our segmenters end in.
+_CLASSIFIES = re.compile(r"(logits|classifier)$")
 _PROBABILITIES = (keras.activations.softmax, keras.activations.sigmoid)
 
 

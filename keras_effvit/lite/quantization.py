@@ -2,8 +2,8 @@
 
 import re
 import warnings
-from collections.abc import Mapping
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from typing import Any
 
@@ -14,6 +14,7 @@ from keras_effvit.lite.child import LiteError
 from keras_effvit.lite.flatfile import pack, unpack
 from keras_effvit.lite.inspection import MOVES, Inspection, Operator
 from keras_effvit.lite.integers import quantize_integers
+from keras_effvit.lite.large_kernels import two_dimensional_kernels
 from keras_effvit.lite.recipe import Recipe, Rule
 
 #: What numerators and denominators are made by.
@@ -54,12 +55,18 @@ def quantize(content: bytes, found: Inspection, recipe: Recipe, calibration: Cal
         for name, (low, high) in _with_symmetric(calibration.ranges, found, chosen).items()
     }
     try:
-        with redirect_stdout(StringIO()), redirect_stderr(StringIO()), warnings.catch_warnings():
+        with two_dimensional_kernels(), _silence(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the runtime, about the tensors the quantizer lets it keep
             quantized = bytes(tool.quantize(ranges, enable_progress_report=False).quantized_model)
         return _restore_outputs(quantized)
     except (ValueError, RuntimeError, KeyError) as error:
         raise LiteError(f"The recipe {recipe.name} cannot be applied: {error}") from error
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        yield
 
 
 def _with_symmetric(

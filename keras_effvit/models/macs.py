@@ -1,7 +1,8 @@
 """Counting multiply-accumulates of a built model.
 
 The papers' "FLOPs" are multiply-accumulates of convolutions, linear layers and activation-by-activation matmuls,
-and nothing else. They are counted in the graph TensorFlow really runs, so that no formula can drift from the code.
+and nothing else: pooling and resizing cost nothing, also where they are products with constant matrices. They are
+counted in the graph TensorFlow really runs, so that no formula can drift from the code.
 """
 
 import math
@@ -35,10 +36,19 @@ def _depthwise(op: tf.Operation) -> int:
 
 
 def _matmul(op: tf.Operation) -> int:
+    if any(_is_constant(tensor) for tensor in op.inputs):
+        return 0
     transposed = op.get_attr("transpose_a" if op.type == "MatMul" else "adj_x")
     return _size(op.outputs[0]) * _sides(op.inputs[0])[-2 if transposed else -1]
 
 
+def _is_constant(tensor: tf.Tensor) -> bool:
+    """Whether a tensor is the same for all images and all weights."""
+    op = tensor.op
+    return op.type == "Const" or (op.type in _REARRANGED and _is_constant(op.inputs[0]))
+
+
+_REARRANGED = {"Cast", "Identity", "Reshape", "Transpose"}
 _COUNTERS = {
     "Conv2D": _conv2d,
     "DepthwiseConv2dNative": _depthwise,

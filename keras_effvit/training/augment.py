@@ -1,7 +1,7 @@
 """How training images are varied: the papers' figures, and what they do to an image or a batch."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import keras
@@ -59,6 +59,23 @@ class Augment:
             check_strength(*self.rand_augment)
         if self.crop_scale is not None:
             check_ranges(self.crop_scale, self.crop_ratio)
+
+    def gentle(self) -> "Augment":
+        """What is left for few epochs: no RandAugment, erasing, mixing, larger crops, nothing that is new.
+
+        Colours vary a little where they varied before, by either of the two.
+        """
+        jitter = self.color_jitter or (1.0 if self.rand_augment else 0.0)
+        low, high = self.crop_scale or (1.0, 1.0)
+        return replace(
+            self,
+            crop_scale=self.crop_scale and (min(max(0.35, low), high), high),
+            rand_augment=None,
+            color_jitter=min(0.2, jitter),
+            erasing=0.0,
+            mixup=0.0,
+            cutmix=0.0,
+        )
 
 
 #: An image (height, width, 3) of any size or type and its stream -> float32 (size, size, 3), pixels from 0 to 255.

@@ -188,10 +188,10 @@ def _thing(
     """What the image is of, in a colour that stands out from what is behind it."""
     x, y = _placed(x, y, random, radius, ROOM - radius, turn)
     outline = (disc, square)[random.integers(2)](x, y)
-    paint = _far_from(image[outline < 0].mean(axis=0), random)
+    paint = far_from(image[outline < 0].mean(axis=0), random)
     if name in SHAPES:
         return _over(image, SHAPES[name](x, y) * radius, paint)
-    ground = np.broadcast_to(_far_from(paint, random), image.shape)
+    ground = np.broadcast_to(far_from(paint, random), image.shape)
     return _over(image, outline * radius, _over(ground, TEXTURES[name](x, y) * radius, paint))
 
 
@@ -216,8 +216,13 @@ def _placed(
     return (cos * x + sin * y) * stretch, (cos * y - sin * x) / stretch
 
 
-def _far_from(colour: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """The first of eight colours that is at least half a channel's range away, or the one that is farthest."""
+def far_from(colour: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """The first of eight colours that is at least half a channel's range away, or the one that is farthest.
+
+    Args:
+        colour: three shares of full light.
+        random: where the colours come from.
+    """
     tries = random.uniform(0, 1, (8, 3)).astype(np.float32)
     away = np.linalg.norm(tries - colour, axis=1)
     return tries[np.argmax(away > 0.5) if (away > 0.5).any() else away.argmax()]

@@ -97,15 +97,6 @@ class Recipe:
         would only hide the few images there are: no RandAugment, erasing, mixing or token labels, larger crops. Decay,
         clipping, smoothing, loss and the moving average stay.
         """
-        augment = replace(
-            self.augment,
-            crop_scale=(0.35, 1.0),
-            rand_augment=None,
-            color_jitter=0.2,
-            erasing=0.0,
-            mixup=0.0,
-            cutmix=0.0,
-        )
         return replace(
             self,
             name=f"{self.name}-fine-tune",
@@ -116,7 +107,7 @@ class Recipe:
             warmup_rate=1e-6,
             warmup_epochs=3,
             token_loss=None,
-            augment=augment,
+            augment=self.augment.gentle(),
         )
 
     def quantized(self) -> "Recipe":

@@ -61,6 +61,8 @@ def leftovers(match: Match, *, transfer: bool) -> tuple[tuple[str, ...], tuple[s
             return bool(_KERAS_STATE.search(entry)) or (not has_head and _beyond_ours(entry, name, match))
         if re.fullmatch(table.buffers, name) or (transfer and re.fullmatch(table.only_classification, name)):
             return True
+        if re.fullmatch(table.unused, name):
+            return True
         return not has_head and _beyond(entry, name, table, match)
 
     unexpected, ignored = [], []

@@ -8,11 +8,12 @@ import numpy as np
 from keras_effvit.weights.matching import Match
 from keras_effvit.weights.naming import Target
 from keras_effvit.weights.pickle_machine import CheckpointError
+from keras_effvit.weights.task_rules import CLASSIFIERS
 
 #: A window grid wider than this is no image's; a file may claim any.
 _WIDEST_GRID = 64
 #: Our paths of the layers with an output for every class, in files with our own names.
-_CLASSIFIERS = ("head", "heads/head", "heads/aux_head")
+_CLASSIFIERS = ("head", "heads/head", "heads/aux_head", *CLASSIFIERS)
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,10 @@ def _fit(name: str, value: np.ndarray, target: Target, match: Match) -> np.ndarr
     if axes is not None:
         if fitted.ndim == 4 and len(axes) == 2 and fitted.shape[2:] == (1, 1):
             fitted = fitted[:, :, 0, 0]
+        if fitted.ndim == 2 and len(axes) == 4 and fitted.size == target.variable.size:
+            # A linear layer over a patch is a convolution of ours: (out, channels * rows * columns), channels first.
+            rows, columns, channels, outputs = shape
+            fitted = fitted.reshape(outputs, channels, rows, columns)
         if fitted.ndim == len(axes):
             fitted = fitted.transpose(axes)
     elif _without_ones(fitted.shape) == _without_ones(shape):

@@ -10,6 +10,7 @@ from keras_effvit.weights.formats import Checkpoint
 from keras_effvit.weights.matching import Match, matches, splits, state_dicts
 from keras_effvit.weights.naming import namings
 from keras_effvit.weights.rules import TABLES
+from keras_effvit.weights.task_rules import TASK_TABLES
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def likely_family(content: Mapping[Any, Any]) -> str | None:
     """The family whose rules know most of the names."""
     counts: Counter[str] = Counter()
     for _, entries in state_dicts(content):
-        for table in TABLES:
+        for table in (*TABLES, *TASK_TABLES):
             known = Counter(prefix for entry in entries for prefix, name in splits(entry) if table.knows(name))
             counts[table.family] = max(counts[table.family], *known.values(), 0)
     family, count = max(counts.items(), key=lambda item: item[1], default=("", 0))

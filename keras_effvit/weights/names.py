@@ -36,6 +36,8 @@ class NameTable:
         dense_norms: pattern of entries that every dense file has and no classification file.
         only_dense: pattern of all that a dense model has beyond a classification file; it stays at its initial values.
         only_classification: pattern of what a dense model drops of a classification file, beside the head.
+        requires: pattern of our paths of which a model must have one to go by these names; `None` if any model does.
+        unused: pattern of entries of layers that the authors' model has and does not use.
         attention_epsilon: what the code behind these names adds to the sum of linear attention's weights.
     """
 
@@ -48,6 +50,8 @@ class NameTable:
     dense_norms: str | None = None
     only_dense: str = NOTHING
     only_classification: str = NOTHING
+    requires: str | None = None
+    unused: str = NOTHING
     attention_epsilon: float | None = None
 
     @property

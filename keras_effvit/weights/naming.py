@@ -1,16 +1,20 @@
 """What the weights of a model are called: in every table that fits it, and in files that Keras saved."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import keras
 
+from keras_effvit.layers.doubling_conv import DoublingConv2D
 from keras_effvit.weights.names import NameTable
 from keras_effvit.weights.rules import TABLES
+from keras_effvit.weights.task_rules import TASK_TABLES
 
 #: Checkpoint axes in the order Keras keeps them, by the kind of layer that owns the kernel.
 _CONV_AXES = (2, 3, 1, 0)  # (out, in, rows, columns) -> (rows, columns, in, out)
 _DEPTHWISE_AXES = (2, 3, 0, 1)  # (channels, 1, rows, columns) -> (rows, columns, channels, 1)
+_TRANSPOSED_AXES = (2, 3, 0, 1)  # (in, out, rows, columns) -> (rows, columns, in, out)
 _LINEAR_AXES = (1, 0)
 
 
@@ -42,6 +46,8 @@ class Target:
             return None
         if isinstance(self.layer, keras.layers.DepthwiseConv2D):
             return _DEPTHWISE_AXES
+        if isinstance(self.layer, DoublingConv2D):
+            return _TRANSPOSED_AXES
         return _CONV_AXES if len(self.variable.shape) == 4 else _LINEAR_AXES
 
 
@@ -71,7 +77,7 @@ def namings(model: keras.Model) -> list[Naming]:
     """
     weights = list(_weights(model, ""))
     authors = []
-    for table in TABLES:
+    for table in (*TABLES, *TASK_TABLES):
         targets = _targets(table, weights)
         if targets:
             authors.append(Naming(table.title, table, targets))
@@ -88,6 +94,8 @@ def namings(model: keras.Model) -> list[Naming]:
 
 def _targets(table: NameTable, weights: list[Target]) -> dict[str, Target] | None:
     """The weights by a table's names, if it has one for each."""
+    if table.requires and not any(re.fullmatch(table.requires, target.path) for target in weights):
+        return None
     targets = {}
     for target in weights:
         name = table.checkpoint_name(target.path)

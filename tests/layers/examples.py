@@ -18,6 +18,9 @@ EXAMPLES = {
         ({"gates": ["spatial"]}, [MAP]),
         ({"gates": []}, [MAP, TOKENS]),
     ],
+    "BicubicUpsampling": [({"factor": 4}, [(2, 3, 5, 16), (2, 11, 20, 3)])],
+    "BilinearUpsampling": [({"factor": 3}, [MAP])],
+    "CellPooling": [({"cells": 6}, [MAP]), ({"cells": 1}, [MAP])],
     "ConditionalPositionEncoding": [({}, [MAP]), ({"kernel_size": 5}, [MAP])],
     "ConvNormAct": [
         (
@@ -31,10 +34,12 @@ EXAMPLES = {
     "DepthwiseSelfAttention": [({"num_heads": 2}, [TOKENS])],
     "DSConv": [({"filters": 8}, [MAP]), ({"filters": 8, "kernel_size": 5, "strides": 2, "zero_norm": True}, [MAP])],
     "DownsamplingShortcut": [({"filters": 8}, [(2, 7, 9, 16)]), ({"filters": 8, "use_norm": False}, [MAP])],
+    "DoublingConv2D": [({"filters": 8, "kernel_initializer": "he_normal"}, [MAP])],
     "DropPath": [({"rate": 0.2, "seed": 3}, [MAP])],
     "GlobalAggregation": [({"num_heads": 2}, [(2, 3, 16), TOKENS, TOKENS])],
     "GlobalBroadcast": [({"num_heads": 2}, [TOKENS, (2, 3, 16)])],
     "GlobalTokens": [({"count": 3}, [MAP])],
+    "GroupNorm": [({"groups": 4, "epsilon": 1e-3}, [MAP])],
     "GroupedLinear": [({"group_size": 4, "kernel_initializer": "he_normal"}, [MAP])],
     "GroupedSelfAttention": [({"num_heads": 4}, [MAP])],
     "HardSwish": [({}, [MAP])],
@@ -62,11 +67,13 @@ EXAMPLES = {
     ],
     "MixToken": [({"scale": 7, "seed": 3}, [MAP])],
     "Mlp": [({"expansion": 2}, [TOKENS]), ({"depthwise": True}, [MAP])],
+    "NearestDoubling": [({}, [(2, 7, 11, 16), MAP])],
     "OverlapPatchEmbedding": [({"dim": 8, "kernel_size": 7, "strides": 4}, [MAP])],
     "PaddedConv2D": [({"filters": 8, "kernel_size": 3, "strides": 2}, [MAP])],
     "PaddedDepthwiseConv2D": [({"kernel_size": 3, "dilation_rate": 3, "use_bias": False}, [MAP])],
     "PointwiseSelfAttention": [({"num_heads": 2}, [(8, 9, 16), (2, 4, 16)])],
     "ResidualPatchMerging": [({"dim": 8}, [(2, 7, 9, 16), TOKENS]), ({"dim": 8, "shortcut": False}, [MAP])],
+    "ResizeLike": [({}, [MAP, (2, 5, 30, 1)])],
     "RecursiveAtrousSelfAttention": [
         ({"num_heads": 2, "recursion": 3, "dilations": (1, 2), "reduction": 2}, [MAP]),
         ({"num_heads": 2, "recursion": 1, "dilations": None}, [MAP]),
@@ -75,6 +82,7 @@ EXAMPLES = {
         ({"num_heads": 2, "window_token": token}, [MAP])
         for token in ("learnable", "zero", "avg_pool", "depthwise_conv")
     ],
+    "Subsampling": [({}, [(2, 7, 12, 16)])],
     "TokenHeads": [({"classes": 5}, [TOKENS]), ({"classes": 5, "fused": False}, [TOKENS])],
     "UnfoldedConv2D": [({}, [MAP])],
     "UnmixTokens": [({}, [(2, 14 * 21, 16), (2, 4), MAP])],

@@ -108,6 +108,7 @@ def test_folded_normalisation_is_exact_on_every_machine():
     image = keras.Input((8, 8, 16))
     layer = layers.ConvNormAct(512, name="conv")
     model = alive(keras.Model(image, layer(image)))
+    assert layer.norm is not None
     gamma, variance = np.asarray(layer.norm.gamma), np.asarray(layer.norm.moving_variance)
     factor = gamma * np.sqrt(np.float32(1) / (variance + np.float32(1e-5)))
     expected = (np.asarray(layer.conv.kernel) * factor).transpose(3, 0, 1, 2)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from keras_effvit.layers import PaddedConv2D, PaddedDepthwiseConv2D
+from keras_effvit.layers import BicubicUpsampling, CellPooling, PaddedConv2D, PaddedDepthwiseConv2D
 from keras_effvit.models import count_macs
 
 
@@ -52,6 +52,14 @@ def test_matmul_of_activations():
 def test_pooling_and_normalisation_cost_nothing():
     free = model((8, 8, 4), layers.BatchNormalization(), layers.AveragePooling2D(2), layers.ReLU())
     assert count_macs(free) == 0
+
+
+@pytest.mark.parametrize("shape", [(7, 8, 4), (None, None, 4)])
+def test_resizing_costs_nothing_though_it_is_a_product(shape):
+    """With constant matrices, which are found behind what Keras does to them."""
+    image = keras.Input(shape)
+    model = keras.Model(image, BicubicUpsampling(4)(CellPooling(2)(image), image))
+    assert count_macs(model, (7, 8, 4)) == 0
 
 
 def test_a_model_of_any_size_needs_one():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_effvit import create_model, list_models
-from keras_effvit.training import RECIPES, recipe_for
+from keras_effvit.training import RECIPES, Augment, Recipe, recipe_for
 from keras_effvit.training.recipe import IMAGENET
 from keras_effvit.training.schedule import undecayed
 
@@ -105,6 +105,16 @@ def test_fine_tuning_is_gentler():
         assert gentle.epochs < recipe.epochs / 5
         assert gentle.augment.mixup == gentle.augment.cutmix == gentle.augment.erasing == 0
         assert (gentle.loss, gentle.weight_decay, gentle.clip) == (recipe.loss, recipe.weight_decay, recipe.clip)
+
+
+def test_what_a_recipe_leaves_alone_stays_alone():
+    """Training for integers went on with crops and colours that a model trained without them had never seen."""
+    plain = replace(RECIPES["lvt"], augment=Augment(flip=0.5))
+    wide = replace(RECIPES["lvt"], augment=Augment(crop_scale=(0.8, 0.9), color_jitter=0.1))
+    for gentler in (Recipe.fine_tune, Recipe.quantized):
+        assert gentler(plain).augment == plain.augment
+        assert gentler(wide).augment == wide.augment
+        assert gentler(RECIPES["lvt"]).augment == Augment(crop_scale=(0.35, 1.0), flip=0.5, color_jitter=0.2)
 
 
 @pytest.mark.parametrize(

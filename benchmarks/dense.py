@@ -1,0 +1,164 @@
+"""Trains a segmenter and a detector on drawn scenes, and measures what every precision costs them.
+
+    python benchmarks/dense.py [--tasks segmenter detector] [--json tflite/results/dense.json] [--pictures FOLDER]
+    python benchmarks/dense.py --table tflite/results/dense.json
+
+Both start from nothing. Minutes are those of the processor, both cores together, training alone. The files are run by
+LiteRT on all test scenes; a drop is in points of the float32 file's mIoU or AP50.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT)]
+PRECISIONS = ("float32", "dynamic", "int8")
+CALIBRATION = 128
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a task takes to learn."""
+
+    backbone: str
+    side: int
+    train: int
+    test: int
+    epochs: int
+    rate: float
+    batch: int = 16
+
+
+BUDGETS = {
+    "segmenter": Budget("efficientvit_b0", 64, 1600, 300, 12, 2e-3),
+    "detector": Budget("efficientvit_b0", 96, 2000, 300, 10, 2e-3),
+}
+
+
+def scenes_of(budget: Budget) -> tuple[Any, Any]:
+    """Training and test scenes, drawn once."""
+    from keras_effvit.tasks.scenes import drawn_scenes
+
+    size = budget.side, budget.side
+    return drawn_scenes(budget.train, size).in_memory(), drawn_scenes(budget.test, size, seed=1).in_memory()
+
+
+def learnt(task: str, budget: Budget, train: Any) -> tuple[Any, float]:
+    """A trained model, and the minutes of processor time that it took."""
+    from keras_effvit.tasks.changes import Change
+    from keras_effvit.tasks.fitting import fit_detector, fit_segmenter
+    from keras_effvit.tasks.segformer import SegFormer
+    from keras_effvit.tasks.yolox import EfficientViTDet
+
+    shape = budget.side, budget.side, 3
+    common: dict[str, Any] = {
+        "epochs": budget.epochs,
+        "batch_size": budget.batch,
+        "learning_rate": budget.rate,
+        "change": Change(flip=0.5, scale=(0.8, 1.25)),
+        "verbose": 2,
+    }
+    start = time.process_time()
+    if task == "segmenter":
+        model = SegFormer(budget.backbone, classes=len(train.semantic_classes), input_shape=shape)
+        fit_segmenter(model, train, **common)
+    else:
+        model = EfficientViTDet(budget.backbone, classes=len(train.classes), input_shape=shape)
+        fit_detector(model, train, **common)
+    return model, (time.process_time() - start) / 60
+
+
+def figures(task: str, model: Any, test: Any) -> dict[str, float]:
+    """What a model or a file reaches."""
+    from keras_effvit.tasks.measuring import measure_detector, measure_segmenter
+
+    if task == "segmenter":
+        found = measure_segmenter(model, test)
+        return {"miou": found.mean, "pixel_accuracy": found.pixel_accuracy}
+    found = measure_detector(model, test)
+    return {"ap50": found.ap50, "ap": found.ap}
+
+
+def measure(task: str, budget: Budget, pictures: Path | None) -> dict[str, Any]:
+    """A task from scenes to files."""
+    from keras_effvit import lite
+    from keras_effvit.preprocessing import preprocess_input
+    from keras_effvit.tasks.pictures import detection_grid, segmentation_grid
+
+    train, test = scenes_of(budget)
+    model, minutes = learnt(task, budget, train)
+    row: dict[str, Any] = {"task": task, **vars(budget), "cpu_minutes": round(minutes, 2)}
+    row["keras"] = figures(task, model, test)
+    print(json.dumps(row), flush=True)
+    if pictures is not None:
+        pictures.mkdir(parents=True, exist_ok=True)
+        model.save(pictures / f"{task}.keras")
+        grid = segmentation_grid if task == "segmenter" else detection_grid
+        grid(model, test.subset(range(12)), pictures / f"{task}.png")
+    images = np.stack([train[place].image for place in range(CALIBRATION)])
+    calibration = preprocess_input(images.astype("float32"))
+    for precision in PRECISIONS:
+        converted = lite.convert(model, precision, calibration=calibration)
+        row[precision] = figures(task, converted.content, test) | {"bytes": len(converted.content)}
+        print(json.dumps(row), flush=True)
+    return row
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Figures in percent, and the drop in points."""
+    head = ("task", "backbone", "side", "CPU minutes", "figure", "Keras", *PRECISIONS)
+    lines = [head, (":--", ":--", *("--:" for _ in head[2:]))]
+    for row in rows:
+        name = "miou" if row["task"] == "segmenter" else "ap50"
+        exact = row["float32"][name]
+        cells = [
+            f"{row[p][name]:.2%}" + ("" if p == "float32" else f" ({100 * (row[p][name] - exact):+.2f})")
+            for p in PRECISIONS
+        ]
+        facts = (
+            row["task"],
+            row["backbone"],
+            str(row["side"]),
+            f"{row['cpu_minutes']:.1f}",
+            name,
+            f"{row['keras'][name]:.2%}",
+        )
+        lines.append((*facts, *cells))
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def main() -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--tasks", nargs="*", default=list(BUDGETS), choices=list(BUDGETS))
+    parser.add_argument("--epochs", type=int, help="another number of epochs, as for a quick look")
+    parser.add_argument("--train", type=int, help="another number of scenes")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--pictures", type=Path, help="a folder for grids of images, truths and predictions")
+    parser.add_argument("--table", type=Path, metavar="RESULTS", help="only this: the table of a JSON file")
+    options = parser.parse_args()
+    if options.table:
+        print(table(json.loads(options.table.read_text())))
+        return
+    import keras
+
+    rows = []
+    for task in options.tasks:
+        keras.utils.set_random_seed(0)
+        changes = {name: value for name in ("epochs", "train") if (value := getattr(options, name))}
+        rows.append(measure(task, Budget(**vars(BUDGETS[task]) | changes), options.pictures))
+        if options.json:
+            options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Detectors as files: raw heads as one XNNPACK partition, boxes in numpy outside, or inside the file."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_effvit import layers, lite
+from keras_effvit.tasks.decoding import decode_retinanet, decode_yolox
+from keras_effvit.tasks.detecting import with_detections
+from keras_effvit.tasks.retinanet import retinanet_heads
+from keras_effvit.tasks.yolox import yolox_heads
+from tests.lite.conftest import alive, images
+from tests.lite.test_convert import run
+
+SIDE = 64
+KINDS = {"yolox": (yolox_heads, decode_yolox), "retinanet": (retinanet_heads, decode_retinanet)}
+
+pytestmark = pytest.mark.xdist_group("efficientvit_b0")
+
+
+def tiny(kind, classes=3):
+    """A small pyramid with a detector's real heads; the logits are spread so that no two scores are alike."""
+    image = keras.Input((SIDE, SIDE, 3), name="image")
+    x, maps = image, {}
+    for level in range(1, 6):
+        x = layers.ConvNormAct(8, 3, strides=2, activation="relu", name=f"conv{level}")(x)
+        if level >= 3:
+            maps[f"P{level}"] = x
+    return alive(keras.Model(image, KINDS[kind][0](maps, classes), name=f"tiny_{kind}"))
+
+
+@pytest.mark.parametrize(("kind", "precision"), [("yolox", "float32"), ("yolox", "int8"), ("retinanet", "dynamic")])
+def test_raw_heads_are_one_partition(kind, precision):
+    model = tiny(kind)
+    file = lite.convert(model, precision, calibration=images(4, SIDE))
+    assert (file.inspection.partitions, file.inspection.outside) == (1, ())
+    outputs = run(file.content, images(4, SIDE)[:1])
+    assert set(outputs) == set(model.output)
+    # An app gets its boxes of these, with the function that is made to be ported.
+    assert len(KINDS[kind][1](outputs, (SIDE, SIDE), least_score=0.01)[0].scores) > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_boxes_inside_the_file(kind):
+    model = tiny(kind)
+    options = {"least_score": 0.05, "threshold": 0.5, "most": 10}
+    finder = with_detections(model, kind, **options)
+    with pytest.warns(UserWarning, match="XNNPACK partitions"):
+        file = lite.convert(finder, "float32", calibration=images(4, SIDE))
+    # Nothing of backbone and heads is outside.
+    assert not {operator.name for operator in file.inspection.outside} & {"CONV_2D", "DEPTHWISE_CONV_2D"}
+    image = images(4, SIDE)[:1]
+    received = run(file.content, image)
+    raw = {name: np.asarray(x) for name, x in model(image).items()}
+    (expected,) = KINDS[kind][1](raw, (SIDE, SIDE), **options)
+    count = len(expected.scores)
+    assert count > 0
+    np.testing.assert_allclose(received["boxes"][0, :count], expected.boxes, atol=1e-2)
+    np.testing.assert_allclose(received["scores"][0, :count], expected.scores, atol=1e-4)
+    np.testing.assert_array_equal(received["labels"][0, :count], expected.labels)
