@@ -30,7 +30,7 @@ test-slow: phone
 phone: $(VENV)/.installed
 	$(BIN)/python -m tests.phones
 
-lint: $(VENV)/.linters
+lint: $(VENV)/.linters $(VENV)/.documenters
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
