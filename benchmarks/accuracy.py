@@ -265,8 +265,8 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def run(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """All rows, of which those that are there already are kept."""
-    rows = read(options.json)
+    """All rows, of which those that are there already are kept; those of other models are not."""
+    rows = [row for row in read(options.json) if row["model"] in RATES]
     images = {name: images_of(name) for name in options.data}
     for name in options.families:
         model, before = create(name), []
