@@ -1,9 +1,10 @@
 """What every precision costs in accuracy: a small model of each family, trained here, converted, measured.
 
-    python benchmarks/accuracy.py [--models NAME ...] [--data drawn digits] [--json tflite/results/accuracy.json]
+    python benchmarks/accuracy.py [--families NAME ...] [--data drawn digits] [--json tflite/results/accuracy.json]
     python benchmarks/accuracy.py --table tflite/results/accuracy.json
 
-On the drawn data set a model is trained from nothing; on scikit-learn's handwritten digits (the extra `benchmark`) the
+The models are EfficientViT-B0 and, of the other families, the smallest variant with fewer blocks (`small_specs`). On
+the drawn data set a model is trained from nothing; on scikit-learn's handwritten digits (the extra `benchmark`) the
 same model goes on from there, as a user's would. The files are run on all test images by LiteRT: float32, float16,
 dynamic, int8 calibrated with training images, TensorFlow's own int8 conversion, and int8 after quantisation-aware
 training. A drop is in points of the float32 file's accuracy; beside it stands on how many images a file and the float32
@@ -30,7 +31,8 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 DATA = ("drawn", "digits")
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
 KINDS = (*PRECISIONS, "stock_int8", "int8_qat")
-SIDE = 32
+#: Two windows of SepViT and one of LightViT across the first map.
+SIDE = 56
 CALIBRATION = 256
 #: What a precision may lose, in points of accuracy; where it loses more, the row tells the layers.
 ALLOWED = {"int8": 0.5, "int8_qat": 0.1}
@@ -55,11 +57,26 @@ class Budget:
     rounded_epochs: int
 
 
-BUDGETS = {"drawn": Budget(8000, 10_000, 4, 1.0, 1), "digits": Budget(797, 1000, 16, 1.0, 4)}
+BUDGETS = {"drawn": Budget(8000, 5000, 5, 1.0, 1), "digits": Budget(797, 1000, 8, 0.5, 2)}
 #: Drawn large, upright and alone.
 DRAWN = {"clutter": 0.0, "radius": (0.65, 0.9), "turn": 0.0}
 #: The highest learning rate of each family's model, for batches of 32.
-RATES = {"efficientvit_b0": 3e-3, "sepvit_lite": 1e-3, "lightvit_tiny": 1e-3, "lvt": 1e-3}
+RATES = {"sepvit": 5e-4, "lvt": 1e-3, "lightvit": 2e-3, "efficientvit": 3e-3}
+
+
+def small_specs() -> dict[str, tuple[Any, Any]]:
+    """The functions of each family and the row of its small model."""
+    from keras_effvit.models import efficientvit_b, lightvit, lvt, sepvit
+
+    return {
+        "sepvit": (sepvit.FAMILY, replace(sepvit.SEPVIT["Lite"], depths=(1, 1, 2, 1))),
+        "lvt": (lvt.FAMILY, replace(lvt.LVT_ROWS["LVT"], depths=(1, 1, 1, 1))),
+        "lightvit": (
+            lightvit.FAMILY,
+            replace(lightvit.LIGHTVIT["Tiny"], channels=(32, 64, 128), depths=(1, 2, 2)),
+        ),
+        "efficientvit": (efficientvit_b.FAMILY, efficientvit_b.EFFICIENTVIT_B["B0"]),
+    }
 
 
 def images_of(name: str) -> tuple[Any, Any]:
@@ -125,12 +142,11 @@ def create(name: str) -> Any:
     """A model without stochastic depth, which so few steps have no use for."""
     import keras
 
-    import keras_effvit
+    from keras_effvit.models.assemble import DEFAULTS, assemble
 
     keras.utils.set_random_seed(0)
-    return keras_effvit.create_model(
-        name, input_shape=(SIDE, SIDE, 3), classes=10, classifier_activation=None, drop_path_rate=0.0
-    )
+    own = {"input_shape": (SIDE, SIDE, 3), "classes": 10, "classifier_activation": None, "drop_path_rate": 0.0}
+    return assemble(*small_specs()[name], **{**DEFAULTS, **own})
 
 
 def logits(content: bytes, images: np.ndarray) -> np.ndarray:
@@ -145,39 +161,38 @@ def processor_seconds() -> float:
     return sum(os.times()[:4])
 
 
-def train_float(model: Any, data: str, train: Any, folder: Path) -> None:
+def train_float(name: str, model: Any, data: str, train: Any, folder: Path) -> None:
     """Trains a model on a data set, or loads what came of it before."""
-    recipe(model.name, data).fit(
-        model, train, epochs=BUDGETS[data].epochs, batch_size=32, verbose=2, folder=folder / "float"
-    )
+    recipe(name, data).fit(model, train, epochs=BUDGETS[data].epochs, batch_size=32, verbose=2, folder=folder / "float")
 
 
-def measure(model: Any, data: str, train: Any, test: Any, folder: Path) -> dict[str, Any]:
+def measure(name: str, model: Any, data: str, images: tuple[Any, Any], folder: Path) -> dict[str, Any]:
     """A model on a data set, which it goes on learning, in every precision."""
     from lite import stock
 
     from keras_effvit import lite
 
-    row: dict[str, Any] = {"model": model.name, "data": data, "resumed": folder.exists(), "seconds": {}}
+    train, test = images
+    row: dict[str, Any] = {"model": name, "data": data, "resumed": folder.exists(), "seconds": {}}
     clock = Clock(row["seconds"])
-    train_float(model, data, train, folder)
+    train_float(name, model, data, train, folder)
     clock.stop("training")
-    images, labels = gather(test)
+    pixels, labels = gather(test)
     calibration = gather(train.subset(range(CALIBRATION)))[0]
     files = {each: lite.convert(model, each, calibration=calibration).content for each in PRECISIONS}
     theirs = stock(model, calibration)
     clock.stop("converting")
-    rounded = recipe(model.name, data).finetune_quantized(
+    rounded = recipe(name, data).finetune_quantized(
         model, train, epochs=BUDGETS[data].rounded_epochs, batch_size=64, verbose=2, folder=folder / "rounded"
     )
     files["int8_qat"] = lite.convert(rounded).content
     clock.stop("rounded_training")
-    exact = logits(files["float32"], images).argmax(-1)
-    row |= {kind: accuracy(files.get(kind, theirs), images, labels, exact) for kind in KINDS}
+    exact = logits(files["float32"], pixels).argmax(-1)
+    row |= {kind: accuracy(files.get(kind, theirs), pixels, labels, exact) for kind in KINDS}
     clock.stop("measuring")
     for kind, allowed in ALLOWED.items():
         if row[kind]["drop"] > allowed:
-            row[kind]["layers"] = noisiest(model, files[kind], images)
+            row[kind]["layers"] = noisiest(model, files[kind], pixels)
     return row
 
 
@@ -250,18 +265,18 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def run(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """All rows, of which those that are there already are kept."""
-    rows = read(options.json)
+    """All rows, of which those that are there already are kept; those of other models are not."""
+    rows = [row for row in read(options.json) if row["model"] in RATES]
     images = {name: images_of(name) for name in options.data}
-    for name in options.models:
+    for name in options.families:
         model, before = create(name), []
-        for data, (train, test) in images.items():
+        for data, both in images.items():
             wanted, folder = settings(name, data, before), options.folder / name / "-".join((*before, data))
             before.append(data)
             if any((row["model"], row["data"], row["settings"]) == (name, data, wanted) for row in rows):
-                train_float(model, data, train, folder)
+                train_float(name, model, data, both[0], folder)
                 continue
-            row = {**measure(model, data, train, test, folder), "settings": wanted}
+            row = {**measure(name, model, data, both, folder), "settings": wanted}
             rows = [each for each in rows if (each["model"], each["data"]) != (name, data)] + [row]
             rows.sort(key=lambda each: (DATA.index(each["data"]), list(RATES).index(each["model"])))
             print(json.dumps(row), flush=True)
@@ -273,7 +288,7 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
 def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--models", nargs="*", default=list(RATES), choices=list(RATES))
+    parser.add_argument("--families", nargs="*", default=list(RATES), choices=list(RATES))
     parser.add_argument("--data", nargs="*", default=list(DATA), choices=DATA)
     parser.add_argument("--json", type=Path, help="where the rows are written, and kept ones come from")
     parser.add_argument("--folder", type=Path, default=Path("artifacts/accuracy"), help="of the training runs")
