@@ -36,7 +36,8 @@ def _depthwise(op: tf.Operation) -> int:
 
 
 def _matmul(op: tf.Operation) -> int:
-    if any(_is_constant(tensor) for tensor in op.inputs):
+    # Of rank 2 as all of them are: attention to one single token has constant shares too, one for every image and head.
+    if any(tensor.shape.rank == 2 and _is_constant(tensor) for tensor in op.inputs):
         return 0
     transposed = op.get_attr("transpose_a" if op.type == "MatMul" else "adj_x")
     return _size(op.outputs[0]) * _sides(op.inputs[0])[-2 if transposed else -1]
