@@ -5,6 +5,7 @@ Legend: `b` batch (or batch * windows), `n m` queries and keys, `heads`, `d` cha
 
 from keras import ops
 
+from keras_effvit.layers.lowerings import chosen
 from keras_effvit.layers.recording import record
 
 
@@ -38,6 +39,8 @@ def attend(q, k, v, bias=None, *, kind: str = "softmax"):
     """Softmax attention of split heads -> (b, heads, n, d), recorded as of a kind."""
     weights = attention_weights(q, k, bias)
     record(kind, weights)
+    if weights.shape[-1] == 1 and chosen("one_key") == "product":
+        return weights * v
     return ops.matmul(weights, v)
 
 

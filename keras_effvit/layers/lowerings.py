@@ -18,6 +18,9 @@ CHOICES = {
     "divisors": ("floored", "bare"),
     # Keras' own; or, for constants only, a factor made by operations that all processors round alike.
     "batch_norm": ("keras", "exact"),
+    # Attention to one key, whose weights are all one: a matmul, as of any number of keys, which XNNPACK does not take
+    # with constant weights; or the product that it comes to.
+    "one_key": ("matmul", "product"),
 }
 
 _chosen: ContextVar[dict[str, str] | None] = ContextVar("lowering", default=None)

@@ -16,6 +16,8 @@ from keras_effvit.layers.lowerings import lowering
 from keras_effvit.lite.child import LiteError
 
 SIGNATURE = "serving_default"
+#: How a file says what can be said in several ways.
+SPELLINGS = {"grouped": "convolution", "divisors": "bare", "batch_norm": "exact", "one_key": "product"}
 #: What the converter says of an operator it cannot express, and where it comes from.
 _UNSUPPORTED = re.compile(r"'?(tf\.\w+)'? op")
 _LOCATION = re.compile(r'"([^"]*/[^"]*)"|@__inference_\w+')
@@ -87,7 +89,9 @@ def export_float(
 
     # TensorFlow and its converter talk of folders and assets nobody asked for.
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        with lowering(hard_swish=hard_swish, grouped="convolution", divisors="bare", batch_norm="exact"):
+        with lowering(
+            hard_swish=hard_swish, grouped="convolution", divisors="bare", batch_norm="exact", one_key="product"
+        ):
             traced = tf.function(serve, input_signature=[spec], autograph=False).get_concrete_function()
         # Keras' own export runs through a model five times, and that takes longer than all the rest: hold what the one
         # run reads, and save that.

@@ -47,7 +47,7 @@ def quantize_aware(
         >>> convert(aware).save("sepvit_lite.tflite")
     """
     recipe = load_recipe(config)
-    with lowering(hard_swish=recipe.hard_swish):
+    with lowering(hard_swish=recipe.hard_swish, one_key="product"):
         graph = flatten(in_float32(model))
     aware = Placement(graph, recipe, momentum).place()
     if calibration is not None:

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import stat
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -19,6 +20,8 @@ from keras_effvit.lite.exporting import export_float, output_names
 from keras_effvit.lite.flatfile import pack, unpack
 from keras_effvit.lite.inspection import inspect
 from keras_effvit.lite.quantization import quantize
+from keras_effvit.models import lightvit
+from keras_effvit.models.assemble import DEFAULTS, assemble
 from tests.lite.conftest import alive, convert, converted, exported, grouped, images, model_of
 
 FAMILIES = ("efficientvit_b0", "sepvit_lite", "lightvit_tiny", "lvt")
@@ -305,6 +308,20 @@ def test_attention_to_one_token_leaves_nothing_outside():
     model = alive(keras.Model(image, keras.layers.Dense(10, name="scores")(x)))
     file = lite.convert(model, "int8", calibration=np.random.default_rng(0).standard_normal((4, 32, 32, 3)))
     assert file.inspection.counts()["SPLIT"] == 1
+    assert (file.inspection.partitions, file.inspection.outside) == (1, ())
+
+
+@pytest.mark.parametrize("aware", [False, True])
+def test_tokens_that_gather_from_one_pixel_stay_inside(aware):
+    """XNNPACK takes no matmul of constant weights, and those of a single key are all one."""
+    row = replace(lightvit.LIGHTVIT["Tiny"], channels=(32, 64, 128), depths=(1, 1, 1))
+    options = {"input_shape": (32, 32, 3), "classes": 10, "classifier_activation": None}
+    model = alive(assemble(lightvit.FAMILY, row, **{**DEFAULTS, **options}))
+    images = np.random.default_rng(0).standard_normal((16, 32, 32, 3)).astype("float32")
+    if aware:
+        file = lite.convert(lite.quantize_aware(model, calibration=images))
+    else:
+        file = lite.convert(model, "int8", calibration=images)
     assert (file.inspection.partitions, file.inspection.outside) == (1, ())
 
 
