@@ -11,7 +11,7 @@ from keras_effvit.training.drawing import SHAPES, TEXTURES, far_from
 THINGS = tuple(sorted(SHAPES))
 #: What lies behind them, and has no number.
 STUFF = ("checkerboard", "dots", "plain", "stripes")
-#: Radius of a thing as a share of the image's short side.
+#: Radius of a thing as a share of the image's short side, if nothing else is asked for.
 RADIUS = (0.11, 0.24)
 #: Of a thing, what another one may cover, and the pixels that must be left.
 COVERED, LEFT = 0.35, 12
@@ -20,7 +20,12 @@ TRIES = 8
 
 
 def drawn_scenes(
-    count: int, size: tuple[int, int] = (128, 128), seed: int = 0, *, things: tuple[int, int] = (1, 5)
+    count: int,
+    size: tuple[int, int] = (128, 128),
+    seed: int = 0,
+    *,
+    things: tuple[int, int] = (1, 5),
+    radius: tuple[float, float] = RADIUS,
 ) -> Scenes:
     """Draws scenes: shapes over one another on two grounds, with everything known about every pixel.
 
@@ -32,6 +37,7 @@ def drawn_scenes(
         size: height and width in pixels.
         seed: another one gives other scenes, as for validation.
         things: how many at least and at most; fewer where there is no room.
+        radius: of the smallest and of the largest thing, as a share of the short side.
 
     Raises:
         ValueError: if there is nothing to draw, or too small.
@@ -48,21 +54,29 @@ def drawn_scenes(
         raise ValueError(f"`size` must be at least 32 x 32 pixels. Received: size={size}")
     if not 1 <= things[0] <= things[1]:
         raise ValueError(f"`things` must be a range from 1 on. Received: things={things}")
+    if not 0 < radius[0] <= radius[1] < 0.5:
+        raise ValueError(f"`radius` must be two numbers above 0, in order and below 0.5. Received: radius={radius}")
     return Scenes(
         THINGS,
         THINGS + STUFF,
-        lambda number: draw_scene(size, np.random.default_rng([seed, number]), things),
+        lambda number: draw_scene(size, np.random.default_rng([seed, number]), things, radius),
         np.arange(count),
     )
 
 
-def draw_scene(size: tuple[int, int], random: np.random.Generator, things: tuple[int, int] = (1, 5)) -> Scene:
+def draw_scene(
+    size: tuple[int, int],
+    random: np.random.Generator,
+    things: tuple[int, int] = (1, 5),
+    radius: tuple[float, float] = RADIUS,
+) -> Scene:
     """Draws one scene.
 
     Args:
         size: height and width in pixels.
         random: where everything that varies comes from; another generator, another scene.
         things: how many at least and at most.
+        radius: of the smallest and of the largest thing, as a share of the short side.
     """
     height, width = size
     x, y = np.meshgrid(np.arange(width, dtype=np.float32) + 0.5, np.arange(height, dtype=np.float32) + 0.5)
@@ -71,7 +85,7 @@ def draw_scene(size: tuple[int, int], random: np.random.Generator, things: tuple
     masks: list[np.ndarray] = []
     for _ in range(random.integers(things[0], things[1] + 1)):
         label = int(random.integers(len(THINGS)))
-        distance = _room_for(THINGS[label], x, y, masks, random)
+        distance = _room_for(THINGS[label], x, y, masks, radius, random)
         if distance is None:
             continue
         inside = distance < 0
@@ -132,12 +146,17 @@ def _ground(name: str, x: np.ndarray, y: np.ndarray, random: np.random.Generator
 
 
 def _room_for(
-    name: str, x: np.ndarray, y: np.ndarray, masks: list[np.ndarray], random: np.random.Generator
+    name: str,
+    x: np.ndarray,
+    y: np.ndarray,
+    masks: list[np.ndarray],
+    shares: tuple[float, float],
+    random: np.random.Generator,
 ) -> np.ndarray | None:
     """Distances to a thing's edge in pixels, somewhere where it leaves enough of the others; or nothing."""
     height, width = x.shape
     for _ in range(TRIES):
-        radius = min(height, width) * random.uniform(*RADIUS)
+        radius = min(height, width) * random.uniform(*shares)
         left, top = random.uniform(radius, width - radius), random.uniform(radius, height - radius)
         distance = SHAPES[name](*_turned(x - left, y - top, random, radius)) * radius
         inside = distance < 0

@@ -132,7 +132,25 @@ def test_parts_that_do_not_fit_together(parts):
         Scene(np.zeros((4, 4, 3), np.uint8), **parts)
 
 
-@pytest.mark.parametrize("asked", [{"count": 0}, {"count": 2, "size": (31, 64)}, {"count": 2, "things": (0, 3)}])
+@pytest.mark.parametrize("radius", [0.1, 0.3])
+def test_the_size_of_things(radius):
+    """A disc of a radius has the area of one."""
+    scenes: Any = drawn_scenes(30, (64, 64), things=(1, 1), radius=(radius, radius))
+    areas = [scene.masks.sum() for scene in scenes if THINGS[scene.labels[0]] == "disc"]
+    assert len(areas) > 1
+    np.testing.assert_allclose(areas, np.pi * (64 * radius) ** 2, rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"count": 0},
+        {"count": 2, "size": (31, 64)},
+        {"count": 2, "things": (0, 3)},
+        {"count": 2, "radius": (0.3, 0.2)},
+        {"count": 2, "radius": (0.1, 0.5)},
+    ],
+)
 def test_nothing_to_draw(asked):
     with pytest.raises(ValueError, match="Received: "):
         drawn_scenes(**asked)
