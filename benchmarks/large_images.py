@@ -1,6 +1,6 @@
 """EfficientViT's segmenters on large images: time and memory as the image grows, in one interleaved run.
 
-python benchmarks/large_images.py [--models efficientvit_b0 ...] [--rounds 5] [--output tflite/results/large-images-host.json]
+python benchmarks/large_images.py [--models efficientvit_b0 ...] [--rounds 5] [--output RESULTS]
 python benchmarks/large_images.py --table tflite/results/large-images-host.json
 
 Attention of linear cost is what makes a time per pixel that does not grow. Weights are drawn: they change no latency.
@@ -70,7 +70,15 @@ def table(path: Path) -> str:
     run = Run.load(path)
     series = {(each.facts["model"], tuple(each.facts["size"])): each for each in run.series}
     lines: list[Sequence[str]] = [
-        ("model", "image", "partitions", "ms", "ns a pixel", f"a pixel, of {YARDSTICK[0]} x {YARDSTICK[1]}'s", "peak MB"),
+        (
+            "model",
+            "image",
+            "partitions",
+            "ms",
+            "ns a pixel",
+            f"a pixel, of {YARDSTICK[0]} x {YARDSTICK[1]}'s",
+            "peak MB",
+        ),
         (":--", *("--:",) * 6),
     ]
     for (model, size), own in series.items():

@@ -83,6 +83,11 @@ def finish_model(pyramid: Pyramid, outputs: Any, *, name: str, weights: str | Pa
     Raises:
         ValueError: if the file does not fit.
     """
+    if weights == "official":
+        raise ValueError(
+            'Official weights are those of a paper\'s model: `create_task(name, weights="official")`. '
+            'Received: weights="official"'
+        )
     model = keras.Model(pyramid.image, outputs, name=name)
     if weights is not None:
         load_weights(model, weights)

@@ -4,9 +4,12 @@ import fnmatch
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import keras
+
+from keras_effvit.weights.official import download, published_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,19 +72,26 @@ def task_row(name: str) -> TaskRow:
     return _rows[name]
 
 
-def create_task(name: str, /, **options: Any) -> keras.Model:
+def create_task(
+    name: str, /, *, weights: str | Path | None = None, accept_license: bool = False, **options: Any
+) -> keras.Model:
     """Creates a dense model by its name in the catalogue.
 
     Args:
         name: one of `list_tasks()`.
+        weights: `"official"` for the authors' own, which are downloaded once, or the path of a file of weights.
+        accept_license: that you keep to the licence of official weights that are not free for every use.
         **options: what its constructor takes; by default it is as its paper has it.
 
     Raises:
-        ValueError: for an unknown name or option.
+        ValueError: for an unknown name or option, or weights that are not there or do not fit.
+        ConnectionError: if official weights could not be downloaded.
 
     Example:
         >>> create_task("lvt_segformer", classes=4, input_shape=(256, 320, 3)).output_shape
         (None, 256, 320, 4)
     """
     row = task_row(name)
-    return row.build(**{"name": name, **row.options, **options})
+    if weights == "official":
+        weights = download(published_task(name), accept_license=accept_license)
+    return row.build(**{"name": name, "weights": weights, **row.options, **options})

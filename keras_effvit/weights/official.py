@@ -22,6 +22,7 @@ PATIENCE_S = 60.0
 
 _LIGHTVIT = "https://github.com/hunto/LightViT/releases/download/v0.0.1/lightvit_"
 _EFFICIENTVIT = "https://huggingface.co/han-cai/efficientvit-cls/resolve/main/efficientvit_"
+_EFFICIENTVIT_SEG = "https://huggingface.co/han-cai/efficientvit-seg/resolve/main/"
 _LVT = "https://livejohnshopkins-my.sharepoint.com/:u:/g/personal/cyang76_jh_edu/"
 
 
@@ -46,6 +47,11 @@ def _released(base: str, name: str) -> Published:
     return Published(base + name, (base + name).rpartition("/")[2])
 
 
+def _of_lvt(link: str, file: str) -> Published:
+    licence = "Adobe Source Code License, non-commercial research and evaluation only"
+    return Published(f"{_LVT}{link}?download=1", file, licence, free=False)
+
+
 #: By model, and by the side of the images it was trained on.
 PUBLISHED = {
     "lightvit_tiny": {224: _released(_LIGHTVIT, "tiny_78.7.ckpt")},
@@ -55,14 +61,19 @@ PUBLISHED = {
     "efficientvit_b1": {side: _released(_EFFICIENTVIT, f"b1_r{side}.pt") for side in (224, 256, 288)},
     "efficientvit_b2": {side: _released(_EFFICIENTVIT, f"b2_r{side}.pt") for side in (224, 256, 288)},
     "efficientvit_b3": {side: _released(_EFFICIENTVIT, f"b3_r{side}.pt") for side in (224, 256, 288)},
-    "lvt": {
-        224: Published(
-            _LVT + "EfRiWkG1IHdCr1fMHcpv4AcBqnfqkrTVI7XVD-tom6Gwwg?download=1",
-            "lvt_imagenet.pth.tar",
-            "Adobe Source Code License, non-commercial research and evaluation only",
-            free=False,
+    "lvt": {224: _of_lvt("EfRiWkG1IHdCr1fMHcpv4AcBqnfqkrTVI7XVD-tom6Gwwg", "lvt_imagenet.pth.tar")},
+}
+#: Of dense models, by their names in the catalogue of `keras_effvit.tasks`.
+PUBLISHED_TASKS = {
+    **{
+        name: _released(_EFFICIENTVIT_SEG, f"{name}.pt")
+        for name in (
+            *(f"efficientvit_seg_b{size}_cityscapes" for size in range(4)),
+            *(f"efficientvit_seg_b{size}_ade20k" for size in range(1, 4)),
         )
     },
+    "lvt_segformer": _of_lvt("ERCKoFH80EREtzvmeTklq6MBa-Iw5nX9IM7w5lwFsW6UjA", "segformer_lvt_ade20k.pth"),
+    "lvt_panoptic_fpn": _of_lvt("ESd4pNvGu1VGjJ14_XQ1ViABJldEqDmtEH5UAGmBSbm-pA", "panoptic_fpn_lvt_fpn_coco.pth"),
 }
 #: What to do where nothing was published.
 INSTEAD = {
@@ -90,6 +101,23 @@ def published(spec: ModelSpec, side: int | None) -> Published:
         raise ValueError(f'`weights="official"` of {spec.id}: {reason}.')
     files = PUBLISHED[spec.id]
     return files.get(side or 224, files[224])
+
+
+def published_task(name: str) -> Published:
+    """The official file for a dense model.
+
+    Args:
+        name: in the catalogue of `keras_effvit.tasks`.
+
+    Raises:
+        ValueError: if there are no official weights, with the models that have some.
+    """
+    if name not in PUBLISHED_TASKS:
+        raise ValueError(
+            f'`weights="official"` of {name}: none were published, or nowhere that a program can fetch them from. '
+            f"Train the model, give `weights` the path of a checkpoint, or take one of {', '.join(PUBLISHED_TASKS)}."
+        )
+    return PUBLISHED_TASKS[name]
 
 
 def download(file: Published, *, accept_license: bool = False) -> Path:

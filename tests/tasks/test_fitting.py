@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from keras_effvit import lite
-from keras_effvit.preprocessing import preprocess_input
+from keras_effvit.preprocessing import IMAGENET_MEAN, IMAGENET_STD, preprocess_input
 from keras_effvit.tasks.changes import Change, fitted
 from keras_effvit.tasks.detection_losses import yolox_loss
 from keras_effvit.tasks.fitting import fit_detector, fit_segmenter
@@ -77,6 +77,18 @@ def test_a_file_is_measured_as_the_model_is(learnt, tmp_path):
         found = measure_segmenter(content, blocks(16, 1))
         assert isinstance(found, Overlap)
         np.testing.assert_array_equal(found.counts, measure_segmenter(model, blocks(16, 1)).counts)
+
+
+def test_a_file_with_its_own_preprocessing_gets_pixels(learnt):
+    model, _ = learnt
+    image = keras.Input((SIZE, SIZE, 3))
+    deviation = [(255 * std) ** 2 for std in IMAGENET_STD]
+    scaled = keras.layers.Normalization(mean=[255 * mean for mean in IMAGENET_MEAN], variance=deviation)
+    scaled.name = "preprocessing"
+    whole = keras.Model(image, model(scaled(image)), name="whole")
+    pixels = np.stack([scene.image for scene in blocks(16)])
+    content = lite.convert(whole, "float32", calibration=pixels).content
+    assert measure_segmenter(content, blocks(16, 1)).mean == pytest.approx(measure_segmenter(model, blocks(16, 1)).mean)
 
 
 def test_scenes_of_another_size_are_measured_in_the_models(learnt):

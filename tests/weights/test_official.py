@@ -14,6 +14,7 @@ import pytest
 
 import keras_effvit
 from keras_effvit import create_model
+from keras_effvit.tasks import SegFormer, create_task, list_tasks
 from keras_effvit.weights import official
 from tests.parity import Fixture
 from tests.torch_file import write_zip
@@ -196,13 +197,34 @@ def test_every_model_has_official_weights_or_a_reason():
         assert (name in official.PUBLISHED) != bool(reasons), name
 
 
+def test_a_segmenters_weights(cache, monkeypatch, tmp_path, capsys):
+    name = "efficientvit_seg_b0_cityscapes"
+    state = Fixture(name).state_dict()
+    body = write_zip(tmp_path / name, {"state_dict": state}).read_bytes()
+    with server(lambda handler: reply(handler, body), monkeypatch) as requests:
+        model = create_task(name, weights="official", input_shape=(64, 64, 3), resize=False)
+        assert "licence Apache-2.0" in capsys.readouterr().out
+        with pytest.raises(ValueError, match=r"non-commercial.*`accept_license=True`"):
+            create_task("lvt_segformer", weights="official")
+    assert requests == [f"/weights/{name}.pt"]
+    expected = state["head.output_ops.0.op_list.1.conv.bias"]
+    np.testing.assert_array_equal(model.get_layer("classifier").bias, expected)
+
+
+def test_dense_models_without_published_weights_say_what_to_do():
+    with pytest.raises(ValueError, match=r"Train the model, give `weights` the path .* or take one of .*lvt_segformer"):
+        create_task("efficientvit_det", weights="official")
+    with pytest.raises(ValueError, match=r'`create_task\(name, weights="official"\)`'):
+        SegFormer("efficientvit_b0", weights="official", input_shape=(64, 64, 3))
+
+
+def test_published_dense_models_are_in_the_catalogue():
+    assert set(official.PUBLISHED_TASKS) <= set(list_tasks())
+
+
 def test_links_are_the_authors():
-    for files in official.PUBLISHED.values():
-        for file in files.values():
-            assert file.url.startswith(
-                (
-                    "https://github.com/hunto/",
-                    "https://huggingface.co/han-cai/",
-                    "https://livejohnshopkins-my.sharepoint",
-                )
-            )
+    classifiers = [file for files in official.PUBLISHED.values() for file in files.values()]
+    for file in [*classifiers, *official.PUBLISHED_TASKS.values()]:
+        assert file.url.startswith(
+            ("https://github.com/hunto/", "https://huggingface.co/han-cai/", "https://livejohnshopkins-my.sharepoint")
+        )
