@@ -1,6 +1,6 @@
 """What every precision costs in accuracy: a small model of each family, trained here, converted, measured.
 
-    python benchmarks/accuracy.py [--families NAME ...] [--data drawn digits] [--json tflite/results/accuracy.json]
+    python benchmarks/accuracy.py [--families NAME ...] [--data drawn digits] [--jobs 2] [--json RESULTS]
     python benchmarks/accuracy.py --table tflite/results/accuracy.json
 
 The models are EfficientViT-B0 and, of the other families, the smallest variant with fewer blocks (`small_specs`). On
@@ -12,14 +12,17 @@ file agree, which says more than a difference of two accuracies can.
 
 Every row is written as soon as it is there, and every epoch is kept in `--folder`: a run that was killed goes on, and
 rows of the same settings stay. A row tells the processor's seconds, which do not depend much on what else is running;
-those of a resumed one are only what was left to do.
+those of a resumed one are only what was left to do. Models so small leave half of two cores idle: with `--jobs 2` two
+families are at work at once, each in a process of its own, whose words are in `--folder`.
 """
 
 import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -57,7 +60,7 @@ class Budget:
     rounded_epochs: int
 
 
-BUDGETS = {"drawn": Budget(8000, 5000, 5, 1.0, 1), "digits": Budget(797, 1000, 8, 0.5, 2)}
+BUDGETS = {"drawn": Budget(8000, 5000, 5, 1.0, 2), "digits": Budget(797, 1000, 12, 0.5, 6)}
 #: Drawn large, upright and alone.
 DRAWN = {"clutter": 0.0, "radius": (0.65, 0.9), "turn": 0.0}
 #: The highest learning rate of each family's model, for batches of 32.
@@ -277,9 +280,46 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
                 train_float(name, model, data, both[0], folder)
                 continue
             row = {**measure(name, model, data, both, folder), "settings": wanted}
-            rows = [each for each in rows if (each["model"], each["data"]) != (name, data)] + [row]
-            rows.sort(key=lambda each: (DATA.index(each["data"]), list(RATES).index(each["model"])))
+            rows = merged(rows, [row])
             print(json.dumps(row), flush=True)
+            if options.json:
+                write(options.json, rows)
+    return rows
+
+
+def merged(rows: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows in the table's order, the new ones in place of old ones of the same model and data."""
+    named = {(row["model"], row["data"]): row for row in [*rows, *new]}
+    return sorted(named.values(), key=lambda row: (DATA.index(row["data"]), list(RATES).index(row["model"])))
+
+
+def run_side_by_side(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """All rows, of several families at once; each has a share of the cores."""
+    rows = [row for row in read(options.json) if row["model"] in RATES]
+    threads = str(max(1, (os.cpu_count() or 1) // options.jobs))
+    environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads}
+    options.folder.mkdir(parents=True, exist_ok=True)
+
+    def one(name: str) -> list[dict[str, Any]]:
+        own = options.folder / f"{name}.json"
+        write(own, merged([row for row in rows if row["model"] == name], read(own)))
+        words = [sys.executable, __file__, "--families", name, "--data", *options.data, "--jobs", "1"]
+        with (options.folder / f"{name}.log").open("a") as log:
+            done = subprocess.run(
+                [*words, "--json", str(own), "--folder", str(options.folder)],
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        if done.returncode:
+            raise SystemExit(f"{name} failed; what it said is in {log.name}")
+        return read(own)
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for name, found in zip(options.families, pool.map(one, options.families), strict=True):
+            print(f"{name} is done", file=sys.stderr)
+            rows = merged(rows, found)
             if options.json:
                 write(options.json, rows)
     return rows
@@ -292,9 +332,11 @@ def main() -> None:
     parser.add_argument("--data", nargs="*", default=list(DATA), choices=DATA)
     parser.add_argument("--json", type=Path, help="where the rows are written, and kept ones come from")
     parser.add_argument("--folder", type=Path, default=Path("artifacts/accuracy"), help="of the training runs")
+    parser.add_argument("--jobs", type=int, default=1, help="families at work at once")
     parser.add_argument("--table", type=Path, metavar="RESULTS", help="only this: the table of a JSON file")
     options = parser.parse_args()
-    print(table(read(options.table) if options.table else run(options)))
+    run_all = run if options.jobs == 1 else run_side_by_side
+    print(table(read(options.table) if options.table else run_all(options)))
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ def SegFormer(
     *,
     classes: int = 150,
     input_shape: Shape | None = None,
+    channels: int = WIDTH,
     resize: bool = True,
     weights: str | Path | None = None,
     name: str = "segformer",
@@ -46,6 +47,7 @@ def SegFormer(
         backbone: a name of `list_models()`, or a model of `create_backbone`.
         classes: number of classes.
         input_shape: (height, width, channels); 512 x 512 x 3 by default.
+        channels: of the decoder's maps.
         resize: logits for every pixel of the image; otherwise at the stride of the backbone's finest map.
         weights: a file of weights, of this whole model.
         name: the model's name.
@@ -62,8 +64,10 @@ def SegFormer(
         (None, 64, 80, 21)
     """
     check_classes(classes)
+    if channels < 1:
+        raise ValueError(f"`channels` must be at least 1. Received: channels={channels}")
     features = pyramid_of(backbone, input_shape=input_shape, **options)
-    logits = classifier(decode(features.maps), classes, "linear_classifier")
+    logits = classifier(decode(features.maps, channels), classes, "linear_classifier")
     return finish_segmenter(features, logits, resize=resize, name=name, weights=weights)
 
 

@@ -46,6 +46,20 @@ def pixels(shape=SHAPE):
     return np.random.default_rng(0).standard_normal((2, *shape)).astype("float32")
 
 
+def test_a_lighter_decoder():
+    """By the definition: four linear layers, a merging convolution with its normalisation, and a classifier."""
+    width, classes = 6, 3
+    counts = {
+        channels: build_on_convolutions(SegFormer, channels=channels).count_params() for channels in (width, 2 * width)
+    }
+    merge, linears, head = 4 * width**2, 4 * (4 + 1) * width, (width + 1) * classes
+    decoder = linears + merge + 4 * width + head  # a normalisation has four numbers a channel
+    double = 2 * linears + 4 * merge + 8 * width + (2 * width + 1) * classes
+    assert counts[2 * width] - counts[width] == double - decoder
+    with pytest.raises(ValueError, match="`channels` must be at least 1. Received: channels=0"):
+        build_on_convolutions(SegFormer, channels=0)
+
+
 @every_segmenter
 def test_logits_at_the_stride_of_the_head_and_of_the_image(build):
     model = alive(build_on_convolutions(build, resize=False))
