@@ -56,7 +56,7 @@ def test_a_lighter_decoder():
     decoder = linears + merge + 4 * width + head  # a normalisation has four numbers a channel
     double = 2 * linears + 4 * merge + 8 * width + (2 * width + 1) * classes
     assert counts[2 * width] - counts[width] == double - decoder
-    with pytest.raises(ValueError, match="`channels` must be at least 1. Received: channels=0"):
+    with pytest.raises(ValueError, match=r"`channels` must be at least 1. Received: channels=0"):
         build_on_convolutions(SegFormer, channels=0)
 
 
