@@ -227,6 +227,7 @@ def test_convert_inspect_evaluate(capsys, folder_of_classes, tmp_path):
     assert json.loads(out)["top5"] == 1.0
 
 
+@pytest.mark.slow
 def test_tune(capsys, folder_of_classes, tmp_path):
     model, recipe, file = tmp_path / "m.keras", tmp_path / "recipe.json", tmp_path / "m.tflite"
     alive(create_model(B0, input_shape=(64, 64, 3), classes=2, classifier_activation=None)).save(model)

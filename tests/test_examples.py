@@ -13,9 +13,14 @@ from keras_effvit.report.records import Run
 #: A phone that happens to be attached is not the suite's.
 ARGUMENTS = {"05_bench.py": ["--host"]}
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+#: Those that train or measure take half a minute and more each.
+QUICK = ("01_classify.py", "02_export.py", "03_import_weights.py")
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, id=path.name, marks=[] if path.name in QUICK else [pytest.mark.slow]) for path in EXAMPLES],
+)
 def test_runs_offline_in_eighty_lines(path, tmp_path):
     assert len(path.read_text().splitlines()) <= 80
     command = [sys.executable, str(path), *ARGUMENTS.get(path.name, [])]

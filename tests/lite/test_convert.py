@@ -311,7 +311,7 @@ def test_attention_to_one_token_leaves_nothing_outside():
     assert (file.inspection.partitions, file.inspection.outside) == (1, ())
 
 
-@pytest.mark.parametrize("aware", [False, True])
+@pytest.mark.parametrize("aware", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_tokens_that_gather_from_one_pixel_stay_inside(aware):
     """XNNPACK takes no matmul of constant weights, and those of a single key are all one."""
     row = replace(lightvit.LIGHTVIT["Tiny"], channels=(32, 64, 128), depths=(1, 1, 1))

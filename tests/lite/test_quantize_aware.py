@@ -139,7 +139,13 @@ def test_gradients_pass_inside_the_range_only():
 # The graph ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", grouped("sepvit_lite", "lvt", "lightvit_tiny", "efficientvit_base", "efficientvit_b0"))
+@pytest.mark.parametrize(
+    "name",
+    grouped(
+        *("sepvit_lite", "lvt", "lightvit_tiny", "efficientvit_base", "efficientvit_b0"),
+        slow=("lightvit_tiny", "efficientvit_base"),
+    ),
+)
 def test_every_operator_of_the_recipe_rounds_its_weights(name):
     graph = lite.quantize_aware(model_of(name))
     constant = constants(graph)  # LightViT's first tokens, which no image changes
@@ -153,7 +159,7 @@ def test_every_operator_of_the_recipe_rounds_its_weights(name):
     assert rounded == kinds["Conv"] + kinds["DepthwiseConv"] + kinds["GroupedProduct"] + linear > 0
 
 
-@pytest.mark.parametrize("name", grouped("sepvit_lite", "efficientvit_b0"))
+@pytest.mark.parametrize("name", grouped("sepvit_lite", "efficientvit_b0", slow=("sepvit_lite",)))
 def test_the_file_is_that_of_conversion_and_does_what_the_graph_does(name):
     file, quantized = aware_file(name), converted(name, "int8")
     assert (file.inspection.partitions, file.inspection.outside) == (1, ())

@@ -226,7 +226,7 @@ def test_a_saved_recipe_converts_to_what_it_names(name, operators, tmp_path):
     assert stem == {"FLOAT32" if name == "stem in float" else "INT8"}
 
 
-@pytest.mark.parametrize("name", ["sepvit_lite", "lightvit_tiny"])
+@pytest.mark.parametrize("name", ["sepvit_lite", pytest.param("lightvit_tiny", marks=pytest.mark.slow)])
 def test_matmuls_in_integers_stay_in_the_partition(name):
     """XNNPACK takes them if the zero point on the right is 0; what moves numbers there has the same."""
     base, float_file = lite.load_recipe("int8"), converted(name, "float32", 64).inspection
