@@ -40,7 +40,7 @@ class Budget:
 
 BUDGETS = {
     "segmenter": Budget("efficientvit_b0", 96, 6000, 500, 8, 3e-3),
-    "detector": Budget("efficientvit_b0", 96, 6000, 500, 8, 2e-3),
+    "detector": Budget("efficientvit_b0", 96, 3000, 500, 8, 2e-3),
 }
 #: Of the scenes: up to three things, large enough to have a shape at this size.
 DRAWN: dict[str, Any] = {"things": (1, 3), "radius": (0.15, 0.3)}
