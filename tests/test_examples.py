@@ -62,3 +62,36 @@ def test_the_readmes_accuracies_are_those_of_the_record():
                 assert change == f"({100 * (row[kind]['accuracy'] - row['float32']['accuracy']):+.2f})"
         for kind, allowed in (("int8", 0.5), ("int8_qat", 0.1)):
             assert (row["float32"]["accuracy"] - row[kind]["accuracy"]) * 100 <= allowed + 1e-6 or row[kind]["layers"]
+
+
+def test_the_readmes_dense_figures_are_those_of_the_record():
+    """Made by `benchmarks/dense.py --table`."""
+    root = Path(__file__).parents[1]
+    rows = json.loads((root / "tflite" / "results" / "dense.json").read_text())
+    readme = (root / "README.md").read_text().partition("<!-- dense -->")[2].partition("<!-- /dense -->")[0]
+    head, _, *lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in readme.strip().split("\n")]
+    for row, line in zip(rows, lines, strict=True):
+        cells = dict(zip(head, line, strict=True))
+        assert (cells["task"], cells["backbone"]) == (row["task"], row["backbone"])
+        figure = cells["figure"]
+        assert cells["Keras"] == f"{100 * row['keras'][figure]:.2f}%"
+        for precision in ("float32", "dynamic", "int8"):
+            accuracy, _, change = cells[precision].partition(" ")
+            assert accuracy == f"{100 * row[precision][figure]:.2f}%"
+            if precision != "float32":
+                assert change == f"({100 * (row[precision][figure] - row['float32'][figure]):+.2f})"
+
+
+def test_the_readmes_large_images_are_those_of_the_record():
+    """Made by `benchmarks/large_images.py --table`."""
+    root = Path(__file__).parents[1]
+    run = Run.load(root / "tflite" / "results" / "large-images-host.json")
+    readme = (root / "README.md").read_text().partition("<!-- large images -->")[2]
+    readme = readme.partition("<!-- /large images -->")[0]
+    head, _, *lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in readme.strip().split("\n")]
+    for series, line in zip(run.series, lines, strict=True):
+        cells = dict(zip(head, line, strict=True))
+        height, width = series.facts["size"]
+        assert cells["image"] == f"{height} x {width}"
+        assert cells["ms"] == f"{statistics.median(statistics.median(r.latencies_ms) for r in series.rounds):.1f}"
+        assert cells["peak MB"] == f"{max(r.peak_memory_kb or 0 for r in series.rounds) / 1000:.0f}"
