@@ -1,5 +1,6 @@
 """Fitting a checkpoint's arrays to a model's weights: axes, window grids, classifiers of other sizes."""
 
+import math
 from dataclasses import dataclass
 
 import ml_dtypes
@@ -114,7 +115,7 @@ def _fit(name: str, value: np.ndarray, target: Target, match: Match) -> np.ndarr
     if axes is not None:
         if fitted.ndim == 4 and len(axes) == 2 and fitted.shape[2:] == (1, 1):
             fitted = fitted[:, :, 0, 0]
-        if fitted.ndim == 2 and len(axes) == 4 and fitted.size == target.variable.size:
+        if fitted.ndim == 2 and len(axes) == 4 and fitted.size == math.prod(shape):
             # A linear layer over a patch is a convolution of ours: (out, channels * rows * columns), channels first.
             rows, columns, channels, outputs = shape
             fitted = fitted.reshape(outputs, channels, rows, columns)

@@ -2,12 +2,22 @@
 
 import functools
 
+import keras
 import numpy as np
 import pytest
 
 from keras_effvit import create_backbone
-from keras_effvit.tasks import EfficientViTSeg, EfficientViTSegB, SegFormer, SemanticFPN, UperNet, create_task
+from keras_effvit.tasks import (
+    EfficientViTSeg,
+    EfficientViTSegB,
+    SegFormer,
+    SemanticFPN,
+    UperNet,
+    create_task,
+    pyramid_of,
+)
 from keras_effvit.tasks.efficientvit_seg_b import HeadRow
+from keras_effvit.tasks.mask_rcnn import TwoStage, neck_of, two_stages
 from keras_effvit.weights import CheckpointError, load_state_dict, load_weights
 from keras_effvit.weights.guess import likely_family
 from keras_effvit.weights.naming import namings
@@ -121,3 +131,21 @@ def test_every_weight_of_every_segmenter_has_a_name(backbone):
 def test_the_family_of_a_segmenters_file(state):
     assert likely_family(state) == "lvt"
     assert likely_family(Fixture("efficientvit_seg_b0_cityscapes").state_dict()) == "efficientvit_b"
+
+
+def test_the_first_linear_layer_of_boxes():
+    """OpenMMLab flattens a patch channel by channel: (c, 7, 7), where ours is (7, 7, c)."""
+    width, hidden = 8, 16
+    features = pyramid_of("efficientvit_b0", input_shape=(64, 64, 3))
+    parts = TwoStage(3, width=width, hidden=hidden, proposals=4, most=2)
+    model = keras.Model(features.image, two_stages(neck_of(features, width), features.image, parts))
+    random = np.random.default_rng(0)
+    kernel = random.standard_normal((hidden, width * 49)).astype("float32")
+    bias = random.standard_normal(hidden).astype("float32")
+    name = "roi_head.bbox_head.shared_fcs.0"
+    report = load_state_dict(model, {f"{name}.weight": kernel, f"{name}.bias": bias}, strict=False)
+    assert len(report.matched) == 2
+    patches = random.standard_normal((5, 7, 7, width)).astype("float32")
+    flat = patches.transpose(0, 3, 1, 2).reshape(5, -1)
+    received = np.asarray(model.get_layer("box_head_fc1")(patches)).reshape(5, hidden)
+    np.testing.assert_allclose(received, np.maximum(flat @ kernel.T + bias, 0), rtol=1e-4, atol=1e-4)
