@@ -7,7 +7,9 @@ import pytest
 from keras_effvit import layers, lite
 from keras_effvit.tasks.decoding import decode_retinanet, decode_yolox
 from keras_effvit.tasks.detecting import with_detections
+from keras_effvit.tasks.fpn import feature_pyramid
 from keras_effvit.tasks.retinanet import retinanet_heads
+from keras_effvit.tasks.rpn import rpn_heads
 from keras_effvit.tasks.yolox import yolox_heads
 from tests.lite.conftest import alive, images
 from tests.lite.test_convert import run
@@ -39,6 +41,21 @@ def test_raw_heads_are_one_partition(kind, precision):
     assert set(outputs) == set(model.output)
     # An app gets its boxes of these, with the function that is made to be ported.
     assert len(KINDS[kind][1](outputs, (SIDE, SIDE), least_score=0.01)[0].scores) > 0
+
+
+@pytest.mark.parametrize("precision", ["float32", "dynamic", "int8"])
+def test_the_first_of_two_stages_is_one_partition(precision):
+    """Backbone, neck and the heads that propose; what cuts patches out of maps is no operator of XNNPACK."""
+    image = keras.Input((SIDE, SIDE, 3), name="image")
+    x, maps = image, {}
+    for level in range(1, 6):
+        x = layers.ConvNormAct(8, 3, strides=2, activation="relu", name=f"conv{level}")(x)
+        if level >= 2:
+            maps[f"P{level}"] = x
+    outputs = rpn_heads(feature_pyramid(maps, 16, extra_levels=1))
+    file = lite.convert(alive(keras.Model(image, outputs)), precision, calibration=images(4, SIDE))
+    assert (file.inspection.partitions, file.inspection.outside) == (1, ())
+    assert set(run(file.content, images(4, SIDE)[:1])) == set(outputs)
 
 
 @pytest.mark.parametrize("kind", KINDS)
