@@ -37,14 +37,16 @@ class Budget:
     epochs: int
     rate: float
     batch: int = 8
+    #: Of things, as a share of the scene.
+    radius: tuple[float, float] = (0.15, 0.3)
 
 
 BUDGETS = {
-    "segmenter": Budget("efficientvit_b0", 96, 6000, 500, 8, 3e-3),
+    "segmenter": Budget("efficientvit_b0", 96, 6000, 500, 10, 3e-3, radius=(0.2, 0.33)),
     "detector": Budget("efficientvit_b0", 96, 3000, 500, 8, 2e-3),
 }
-#: Of the scenes: up to three things, large enough to have a shape at this size.
-DRAWN: dict[str, Any] = {"things": (1, 3), "radius": (0.15, 0.3)}
+#: How many there are in a scene.
+THINGS = (1, 3)
 #: Of SegFormer's decoder, which is made for 150 classes: a quarter of it.
 CHANNELS = 64
 
@@ -55,7 +57,8 @@ def scenes_of(budget: Budget) -> tuple[Any, Any]:
 
     size = budget.side, budget.side
     counts = budget.train, budget.test
-    train, test = (drawn_scenes(count, size, seed, **DRAWN).in_memory() for seed, count in enumerate(counts))
+    drawn = (drawn_scenes(n, size, seed, things=THINGS, radius=budget.radius) for seed, n in enumerate(counts))
+    train, test = (scenes.in_memory() for scenes in drawn)
     return train, test
 
 
