@@ -11,7 +11,7 @@ training. A drop is in points of the float32 file's accuracy; beside it stands o
 file agree, which says more than a difference of two accuracies can.
 
 Every row is written as soon as it is there, and every epoch is kept in `--folder`: a run that was killed goes on, and
-rows of the same settings stay. A row tells the processor's seconds, which do not depend much on what else is running;
+rows of the same settings stay. A row tells the processor's seconds, which grow by up to a third beside other work;
 those of a resumed one are only what was left to do. Models so small leave half of two cores idle: with `--jobs 2` two
 families are at work at once, each in a process of its own, whose words are in `--folder`.
 """
@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from text_table import table_of
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
@@ -61,8 +62,6 @@ class Budget:
 
 
 BUDGETS = {"drawn": Budget(8000, 5000, 5, 1.0, 2), "digits": Budget(797, 1000, 12, 0.5, 6)}
-#: Drawn large, upright and alone.
-DRAWN = {"clutter": 0.0, "radius": (0.65, 0.9), "turn": 0.0}
 #: The highest learning rate of each family's model, for batches of 32.
 RATES = {"sepvit": 5e-4, "lvt": 1e-3, "lightvit": 2e-3, "efficientvit": 3e-3}
 
@@ -85,10 +84,11 @@ def small_specs() -> dict[str, tuple[Any, Any]]:
 def images_of(name: str) -> tuple[Any, Any]:
     """Training and test images of a data set."""
     from keras_effvit.training import arrays, drawn
+    from keras_effvit.training.drawing import EASY
 
     budget = BUDGETS[name]
     if name == "drawn":
-        return drawn(budget.train, SIDE, seed=0, **DRAWN), drawn(budget.test, SIDE, seed=1, **DRAWN)
+        return drawn(budget.train, SIDE, seed=0, **EASY), drawn(budget.test, SIDE, seed=1, **EASY)
     try:
         from sklearn.datasets import load_digits  # pyright: ignore[reportMissingImports]: it is asked for below
     except ModuleNotFoundError:
@@ -246,7 +246,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Accuracies in percent, and the difference in points, as the README has them."""
     lines = [("data", "model", *(kind.replace("_", " ") for kind in KINDS)), (":--", ":--", *("--:" for _ in KINDS))]
     lines += [(row["data"], row["model"], *(_cell(row[kind], kind) for kind in KINDS)) for row in rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return table_of(lines)
 
 
 def _cell(found: dict[str, Any], kind: str) -> str:
@@ -256,7 +256,9 @@ def _cell(found: dict[str, Any], kind: str) -> str:
 
 
 def read(path: Path | None) -> list[dict[str, Any]]:
-    return json.loads(path.read_text())["rows"] if path is not None and path.exists() else []
+    """A record's rows of the models that there are."""
+    rows = json.loads(path.read_text())["rows"] if path is not None and path.exists() else []
+    return [row for row in rows if row["model"] in RATES]
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -268,8 +270,8 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def run(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """All rows, of which those that are there already are kept; those of other models are not."""
-    rows = [row for row in read(options.json) if row["model"] in RATES]
+    """All rows, of which those that are there already are kept."""
+    rows = read(options.json)
     images = {name: images_of(name) for name in options.data}
     for name in options.families:
         model, before = create(name), []
@@ -295,7 +297,7 @@ def merged(rows: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[s
 
 def run_side_by_side(options: argparse.Namespace) -> list[dict[str, Any]]:
     """All rows, of several families at once; each has a share of the cores."""
-    rows = [row for row in read(options.json) if row["model"] in RATES]
+    rows = read(options.json)
     threads = str(max(1, (os.cpu_count() or 1) // options.jobs))
     environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads}
     options.folder.mkdir(parents=True, exist_ok=True)

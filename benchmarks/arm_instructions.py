@@ -20,6 +20,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from text_table import table_of
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 #: The smallest of each family, and one of the usual size.
@@ -95,7 +97,7 @@ def table(rows: list[dict]) -> str:
         ]
         ratios = [f"{row[key]:.2f}" if key in row else "-" for key in ("int8_of_float32", "int8_of_stock_int8")]
         lines.append((row["model"], f"{row['macs'] / 1e6:.0f}", *counts, *ratios))
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return table_of(lines)
 
 
 def verdict(rows: list[dict]) -> list[str]:

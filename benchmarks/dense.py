@@ -3,9 +3,9 @@
     python benchmarks/dense.py [--tasks segmenter detector] [--json tflite/results/dense.json] [--pictures FOLDER]
     python benchmarks/dense.py --table tflite/results/dense.json
 
-Both start from nothing. Minutes are those of the processor, all cores together, for training alone: they do not depend
-much on what else is running. With `TF_NUM_INTRAOP_THREADS=1` both can train at once, each on a core. The files are run
-by LiteRT on all test scenes; a drop is in points of the float32 file's mIoU or AP50.
+Both start from nothing. Minutes are those of the processor, all cores together, for training alone; they grow by
+up to a third beside other work. With `TF_NUM_INTRAOP_THREADS=1` both can train at once, each on a core. The files are
+run by LiteRT on all test scenes; a drop is in points of the float32 file's mIoU or AP50.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from text_table import table_of
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT)]
@@ -145,7 +146,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             f"{row['keras'][name]:.2%}",
         )
         lines.append((*facts, *cells))
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return table_of(lines)
 
 
 def main() -> None:

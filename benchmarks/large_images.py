@@ -15,6 +15,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from text_table import table_of
+
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 RESULTS = ROOT / "tflite" / "results" / "large-images-host.json"
@@ -43,8 +45,7 @@ def write_file(backbone: str, size: tuple[int, int], folder: Path) -> tuple[Path
 
 
 def measure(backbones: Sequence[str], rounds: int, output: Path) -> None:
-    from keras_effvit.device.benchmark import Schedule
-    from keras_effvit.device.session import Listeners, bench_host
+    from peers import bench
 
     with tempfile.TemporaryDirectory() as folder:
         files = {}
@@ -52,15 +53,7 @@ def measure(backbones: Sequence[str], rounds: int, output: Path) -> None:
             for size in SIZES:
                 path, facts = write_file(backbone, size, Path(folder))
                 files[path.stem] = path, facts
-        listeners = Listeners(
-            facts={name: facts for name, (_, facts) in files.items()},
-            output=output,
-            progress=lambda done, total, text: print(f"{done}/{total} {text}", file=sys.stderr),
-            warn=lambda text: print(f"warning: {text}", file=sys.stderr),
-        )
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.unlink(missing_ok=True)
-        bench_host({name: path for name, (path, _) in files.items()}, Schedule(rounds=rounds), listeners=listeners)
+        bench(files, rounds, output)
 
 
 def table(path: Path) -> str:
@@ -93,7 +86,7 @@ def table(path: Path) -> str:
                 *(f"{statistics.median(ratios):.2f}x", f"{max(peaks) / 1000:.0f}" if peaks else "unknown"),
             )
         )
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return table_of(lines)
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from text_table import table_of
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -190,7 +191,7 @@ def table(rows: list[dict]) -> str:
         beside = f"{row['float32_of']['EfficientNetB0']:.2f}x"
         size = f"{ours['snr_db']:.1f} dB, {ours['megabytes']:.1f} MB"
         lines.append((row["model"], beside, f"{ours['of_float32']:.2f}x", stock, size))
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return table_of(lines)
 
 
 def main() -> None:

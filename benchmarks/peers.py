@@ -12,9 +12,11 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from text_table import table_of
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
@@ -62,30 +64,44 @@ def our_files(name: str, folder: Path) -> dict[str, tuple[Path, dict[str, Any]]]
     return files
 
 
-def measure(serial: str | None, rounds: int, output: Path) -> None:
+def bench(
+    files: Mapping[str, tuple[Path, dict[str, Any]]], rounds: int, output: Path, serial: str | None = None
+) -> None:
+    """Measures files on a phone, or on this machine without one; a record that was there is replaced.
+
+    Args:
+        files: paths, and what there is to say of them, by name.
+        rounds: of the run.
+        output: the record.
+        serial: of the phone.
+    """
     from keras_effvit.device.adb import Adb
     from keras_effvit.device.benchmark import Schedule
     from keras_effvit.device.session import Listeners, bench_host, bench_phone
 
+    listeners = Listeners(
+        facts={name: facts for name, (_, facts) in files.items()},
+        output=output,
+        progress=lambda done, total, text: print(f"{done}/{total} {text}", file=sys.stderr),
+        warn=lambda text: print(f"warning: {text}", file=sys.stderr),
+    )
+    paths, schedule = {name: path for name, (path, _) in files.items()}, Schedule(rounds=rounds)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.unlink(missing_ok=True)
+    if serial:
+        bench_phone(paths, Adb().phone(serial), schedule, listeners=listeners)
+    else:
+        bench_host(paths, schedule, listeners=listeners)
+
+
+def measure(serial: str | None, rounds: int, output: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         files: dict[str, tuple[Path, dict[str, Any]]] = {}
         for name in PEERS:
             files |= peer_files(name, Path(folder))
         for name in OURS:
             files |= our_files(name, Path(folder))
-        listeners = Listeners(
-            facts={name: facts for name, (_, facts) in files.items()},
-            output=output,
-            progress=lambda done, total, text: print(f"{done}/{total} {text}", file=sys.stderr),
-            warn=lambda text: print(f"warning: {text}", file=sys.stderr),
-        )
-        paths, schedule = {name: path for name, (path, _) in files.items()}, Schedule(rounds=rounds)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.unlink(missing_ok=True)
-        if serial:
-            bench_phone(paths, Adb().phone(serial), schedule, listeners=listeners)
-        else:
-            bench_host(paths, schedule, listeners=listeners)
+        bench(files, rounds, output, serial)
 
 
 def table(path: Path) -> str:
@@ -116,7 +132,7 @@ def table(path: Path) -> str:
                 *(times(own[1], own[0]), str(own[1].facts["partitions"])),
             )
         )
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return table_of(lines)
 
 
 def main() -> None:

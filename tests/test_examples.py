@@ -12,7 +12,9 @@ from keras_effvit.report.records import Run
 
 #: A phone that happens to be attached is not the suite's.
 ARGUMENTS = {"05_bench.py": ["--host"]}
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "tflite" / "results"
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 #: Those that train or measure take half a minute and more each.
 QUICK = ("01_classify.py", "02_export.py", "03_import_weights.py")
 
@@ -29,14 +31,17 @@ def test_runs_offline_in_eighty_lines(path, tmp_path):
     assert done.stdout
 
 
+def readme_table(mark):
+    """Titles and rows of the README's table between two marks."""
+    text = (ROOT / "README.md").read_text().partition(f"<!-- {mark} -->")[2].partition(f"<!-- /{mark} -->")[0]
+    titles, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.strip().split("\n")]
+    return titles, rows
+
+
 def test_the_readmes_peers_are_those_of_the_record():
     """The table is made by `benchmarks/peers.py --table`; here its figures are read back from the record."""
-    root = Path(__file__).parents[1]
-    run = Run.load(root / "tflite" / "results" / "peers-host.json")
-    readme = (root / "README.md").read_text().partition("<!-- peers -->")[2].partition("<!-- /peers -->")[0]
-    rows = {
-        cells[0]: cells for cells in ([c.strip() for c in line.strip("|").split("|")] for line in readme.split("\n"))
-    }
+    run = Run.load(RESULTS / "peers-host.json")
+    rows = {cells[0]: cells for cells in readme_table("peers")[1]}
     for series in run.series:
         column = {"float32": 2, "int8": 3}[series.facts["precision"]]
         median = statistics.median(statistics.median(each.latencies_ms) for each in series.rounds)
@@ -45,13 +50,11 @@ def test_the_readmes_peers_are_those_of_the_record():
 
 def test_the_readmes_accuracies_are_those_of_the_record():
     """Made by `benchmarks/accuracy.py --table`; what loses more than it may has its layers in the record."""
-    root = Path(__file__).parents[1]
-    rows = json.loads((root / "tflite" / "results" / "accuracy.json").read_text())["rows"]
-    readme = (root / "README.md").read_text().partition("<!-- accuracy -->")[2].partition("<!-- /accuracy -->")[0]
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in readme.strip().split("\n")]
-    kinds = [title.replace(" ", "_") for title in lines[0][2:]]
-    assert [line[:2] for line in lines[2:]] == [[row["data"], row["model"]] for row in rows]
-    for row, line in zip(rows, lines[2:], strict=True):
+    rows = json.loads((RESULTS / "accuracy.json").read_text())["rows"]
+    titles, lines = readme_table("accuracy")
+    kinds = [title.replace(" ", "_") for title in titles[2:]]
+    assert [line[:2] for line in lines] == [[row["data"], row["model"]] for row in rows]
+    for row, line in zip(rows, lines, strict=True):
         for kind, cell in zip(kinds, line[2:], strict=True):
             if "error" in row[kind]:
                 assert cell == "aborts"
@@ -66,10 +69,8 @@ def test_the_readmes_accuracies_are_those_of_the_record():
 
 def test_the_readmes_dense_figures_are_those_of_the_record():
     """Made by `benchmarks/dense.py --table`."""
-    root = Path(__file__).parents[1]
-    rows = json.loads((root / "tflite" / "results" / "dense.json").read_text())
-    readme = (root / "README.md").read_text().partition("<!-- dense -->")[2].partition("<!-- /dense -->")[0]
-    head, _, *lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in readme.strip().split("\n")]
+    rows = json.loads((RESULTS / "dense.json").read_text())
+    head, lines = readme_table("dense")
     for row, line in zip(rows, lines, strict=True):
         cells = dict(zip(head, line, strict=True))
         assert (cells["task"], cells["backbone"]) == (row["task"], row["backbone"])
@@ -84,11 +85,8 @@ def test_the_readmes_dense_figures_are_those_of_the_record():
 
 def test_the_readmes_large_images_are_those_of_the_record():
     """Made by `benchmarks/large_images.py --table`."""
-    root = Path(__file__).parents[1]
-    run = Run.load(root / "tflite" / "results" / "large-images-host.json")
-    readme = (root / "README.md").read_text().partition("<!-- large images -->")[2]
-    readme = readme.partition("<!-- /large images -->")[0]
-    head, _, *lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in readme.strip().split("\n")]
+    run = Run.load(RESULTS / "large-images-host.json")
+    head, lines = readme_table("large images")
     for series, line in zip(run.series, lines, strict=True):
         cells = dict(zip(head, line, strict=True))
         height, width = series.facts["size"]

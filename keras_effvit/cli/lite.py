@@ -11,6 +11,7 @@ import keras
 from keras_effvit import lite
 from keras_effvit.device import Adb, phone_times
 from keras_effvit.lite.images import labelled_images
+from keras_effvit.lite.metadata import wants_scaled
 from keras_effvit.lite.recipe import PRECISIONS
 from keras_effvit.lite.tables import columns, inspection_lines, tuning_lines
 from keras_effvit.lite.timing import host_times
@@ -131,10 +132,9 @@ def _inspect(options: argparse.Namespace) -> str:
 def _evaluate(options: argparse.Namespace) -> str:
     found, facts = lite.inspect(options.file, invoke=True), lite.read_metadata(options.file)
     shape = found.tensors[next(iter(found.inputs.values()))].shape[1:]
-    scale = facts.get("preprocessing", {"mean": True})["mean"] is not None
     accuracy = lite.evaluate(
         options.file,
-        labelled_images(options.data, shape, scale=scale),
+        labelled_images(options.data, shape, scale=wants_scaled(facts)),
         processes=options.processes,
         progress=options.progress,
         verbose=not options.json,

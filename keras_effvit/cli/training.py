@@ -14,6 +14,7 @@ from keras_effvit import lite, training
 from keras_effvit.lite.tables import columns
 from keras_effvit.models import create_model, list_models
 from keras_effvit.training import Images, Recipe
+from keras_effvit.training.drawing import EASY
 from keras_effvit.training.fitting import BEST, CLASSES, LAST, RUN
 from keras_effvit.training.job import Job, Settings
 from keras_effvit.training.scale import place_in
@@ -21,8 +22,6 @@ from keras_effvit.training.workers import end_with_parent, join, run_workers
 
 #: What there is to train on where there is no folder: images of this size, and how many.
 DEMO_SIZE, DEMO_IMAGES, DEMO_EPOCHS, DEMO_RATE = 64, 4000, 5, 3e-3
-#: Of the drawn images: large, upright and alone, which minutes are enough to learn.
-DEMO_DRAWN: dict[str, Any] = {"clutter": 0.0, "radius": (0.65, 0.9), "turn": 0.0}
 #: A model that begins with random weights wants more images than this.
 FEW = 20_000
 FINE_TUNE = "-fine-tune"
@@ -138,7 +137,7 @@ def _images(options: argparse.Namespace) -> tuple[Images, Images]:
     if not options.folder:
         size = options.size or DEMO_SIZE
         counts = DEMO_IMAGES, DEMO_IMAGES // 4
-        train, val = (training.drawn(count, size, seed, **DEMO_DRAWN) for seed, count in enumerate(counts))
+        train, val = (training.drawn(count, size, seed, **EASY) for seed, count in enumerate(counts))
         return train, val
     images = _read(options.folder)
     try:

@@ -36,6 +36,15 @@ def attach_metadata(content: bytes, facts: dict[str, Any]) -> bytes:
     return pack(model)
 
 
+def wants_scaled(facts: dict[str, Any]) -> bool:
+    """Whether images must be scaled before they go into a file; one that does not say is taken to want it.
+
+    Args:
+        facts: of `read_metadata`.
+    """
+    return facts.get("preprocessing", {"mean": True})["mean"] is not None
+
+
 def read_metadata(model: bytes | str | Path) -> dict[str, Any]:
     """The facts inside a file of ours.
 

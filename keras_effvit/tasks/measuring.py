@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_effvit.lite.graph import scales_pixels
-from keras_effvit.lite.metadata import read_metadata
+from keras_effvit.lite.metadata import read_metadata, wants_scaled
 from keras_effvit.lite.runtime import Runner
 from keras_effvit.preprocessing import preprocess_input
 from keras_effvit.tasks.changes import fitted
@@ -42,7 +42,7 @@ class Predictor:
     def __init__(self, model: keras.Model | bytes | str | Path, *, scale: bool | None = None):
         if isinstance(model, (bytes, str, Path)):
             content = model if isinstance(model, bytes) else Path(model).read_bytes()
-            self.scale = _wants_scaled(content) if scale is None else scale
+            self.scale = wants_scaled(read_metadata(content)) if scale is None else scale
             runner = Runner(content)
             shape = tuple(map(int, runner.inputs[0]["shape"]))
             self._predict = _of_file(runner)
@@ -55,11 +55,6 @@ class Predictor:
     def __call__(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         images = pixels.astype(np.float32)
         return self._predict(preprocess_input(images) if self.scale else images)
-
-
-def _wants_scaled(content: bytes) -> bool:
-    known = read_metadata(content).get("preprocessing")
-    return known is None or known["mean"] is not None
 
 
 def segmented(predictor: Predictor, scenes: Scenes) -> Iterator[tuple[Scene, np.ndarray]]:

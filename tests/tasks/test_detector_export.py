@@ -20,14 +20,20 @@ KINDS = {"yolox": (yolox_heads, decode_yolox), "retinanet": (retinanet_heads, de
 pytestmark = pytest.mark.xdist_group("efficientvit_b0")
 
 
-def tiny(kind, classes=3):
-    """A small pyramid with a detector's real heads; the logits are spread so that no two scores are alike."""
+def small_pyramid(finest):
+    """An image, and the maps from a level to `P5` of five convolutions on it."""
     image = keras.Input((SIDE, SIDE, 3), name="image")
     x, maps = image, {}
     for level in range(1, 6):
         x = layers.ConvNormAct(8, 3, strides=2, activation="relu", name=f"conv{level}")(x)
-        if level >= 3:
+        if level >= finest:
             maps[f"P{level}"] = x
+    return image, maps
+
+
+def tiny(kind, classes=3):
+    """A small pyramid with a detector's real heads; the logits are spread so that no two scores are alike."""
+    image, maps = small_pyramid(3)
     return alive(keras.Model(image, KINDS[kind][0](maps, classes), name=f"tiny_{kind}"))
 
 
@@ -46,12 +52,7 @@ def test_raw_heads_are_one_partition(kind, precision):
 @pytest.mark.parametrize("precision", ["float32", "dynamic", "int8"])
 def test_the_first_of_two_stages_is_one_partition(precision):
     """Backbone, neck and the heads that propose; what cuts patches out of maps is no operator of XNNPACK."""
-    image = keras.Input((SIDE, SIDE, 3), name="image")
-    x, maps = image, {}
-    for level in range(1, 6):
-        x = layers.ConvNormAct(8, 3, strides=2, activation="relu", name=f"conv{level}")(x)
-        if level >= 2:
-            maps[f"P{level}"] = x
+    image, maps = small_pyramid(2)
     outputs = rpn_heads(feature_pyramid(maps, 16, extra_levels=1))
     file = lite.convert(alive(keras.Model(image, outputs)), precision, calibration=images(4, SIDE))
     assert (file.inspection.partitions, file.inspection.outside) == (1, ())
