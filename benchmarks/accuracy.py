@@ -40,6 +40,9 @@ SIDE = 56
 CALIBRATION = 256
 #: What a precision may lose, in points of accuracy; where it loses more, the row tells the layers.
 ALLOWED = {"int8": 0.5, "int8_qat": 0.1}
+#: Where int8 loses more, the row also tells what is lost with these layers in float: rounding errors of the first ones
+#: go through all others.
+FRONT = "stem"
 
 
 @dataclass(frozen=True)
@@ -196,6 +199,9 @@ def measure(name: str, model: Any, data: str, images: tuple[Any, Any], folder: P
     for kind, allowed in ALLOWED.items():
         if row[kind]["drop"] > allowed:
             row[kind]["layers"] = noisiest(model, files[kind], pixels)
+    if "layers" in row["int8"]:
+        island = lite.convert(model, "int8", calibration=calibration, islands=[FRONT])
+        row["int8"]["float_front"] = accuracy(island.content, pixels, labels, exact)
     return row
 
 
