@@ -16,6 +16,7 @@ import numpy as np
 from keras_effvit.atomic import replacing, write_json
 from keras_effvit.lite.calibration import Calibration, Method, calibrate, images_of
 from keras_effvit.lite.child import LiteError
+from keras_effvit.lite.choice import Choice
 from keras_effvit.lite.comparison import Parity, file_outputs, keras_outputs, measure, walk
 from keras_effvit.lite.delegates import HIGHEST_RANK
 from keras_effvit.lite.exporting import export_float, in_float32, output_names
@@ -107,7 +108,8 @@ def convert(
 
     Args:
         model: a functional model with one input: of the zoo, or of your own made of our layers; or what
-            `quantize_aware` made of one, whose ranges were learnt and need no images.
+            `quantize_aware` made of one, whose ranges were learnt and need no images. What a detector ends in,
+            `tasks.with_detections`, stays in float.
         precision: `"float32"` (the default), `"float16"`, `"dynamic"`, `"int8"`, `"int8_full"`, `"int16x8"`, or the
             path of a recipe; of what `quantize_aware` made it is settled already.
         calibration: images for the ranges of static quantisation: an array, a folder, or a `tf.data.Dataset`. A few
@@ -135,6 +137,10 @@ def convert(
     learnt = recipe_of(model)
     recipe = _choose(precision, learnt, model).with_islands(islands)
     exact = in_float32(model)
+    choice, without = Choice.of(exact), recipe
+    if choice is not None:
+        _check_in_float(choice, recipe, output_type)
+        recipe = recipe.with_islands(choice.islands)
     _check_labels(exact, labels)
     layers = layer_names(exact)
     content = export_float(exact, batch=batch, image_shape=image_shape, hard_swish=recipe.hard_swish)
@@ -158,13 +164,28 @@ def convert(
     if recipe.rules or (input_type, output_type) != ("float32", "float32"):
         # Run it there first: a kernel that does not like its operands takes the process down.
         found = inspect(content, layers=layers, invoke=recipe.in_integers)
-        parity = reference.check(content, found, lambda parity: parity.snr_db >= LEAST_SNR_DB)
+        if choice is None:
+            parity = reference.check(content, found, lambda parity: parity.snr_db >= LEAST_SNR_DB)
+        else:
+            same = {"method": method, "batch": batch, "image_shape": image_shape, "input_type": input_type}
+            before = convert(choice.before, without, calibration=images, **same)
+            choice.check(before.content, content, reference.images)
+            parity = before.parity
     if recipe.one_partition:
         _warn_of_what_is_outside(found, exact)
     facts = _manifest(exact, recipe, found, parity, labels, ranges, calibrated=given)
     content = attach_metadata(content, facts)
     manifest = {**facts, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     return Converted(content, manifest, parity, found)
+
+
+def _check_in_float(choice: Choice, recipe: Recipe, output_type: NumberType) -> None:
+    if recipe.in_integers or output_type != "float32":
+        received = recipe.name if recipe.in_integers else f"output_type={output_type!r}"
+        raise LiteError(
+            f"Expected results in float of {choice.layer.name!r}, which chooses among what it is given. Received: "
+            f"{received}; convert the model before that layer, or in another precision"
+        )
 
 
 def _with_doors(

@@ -40,6 +40,9 @@ class Detect(keras.layers.Layer):
         {'boxes': (None, 100, 4), 'labels': (None, 100), 'scores': (None, 100)}
     """
 
+    #: That noise changes what comes first, which `lite.convert` knows how to live with.
+    chooses = True
+
     def __init__(
         self,
         kind: HeadKind,
@@ -133,9 +136,8 @@ def _channels(outputs) -> int:
 def with_detections(model: keras.Model, kind: HeadKind, **options: Any) -> keras.Model:
     """A detector that gives boxes instead of raw heads.
 
-    In a float32 file, backbone and heads run in XNNPACK, and part of what this adds on the processor beside it.
-    Quantised files hold raw heads, whose boxes `decoding` finds in numpy: the order of boxes cannot be held against the
-    Keras model's.
+    In a file, backbone and heads run in XNNPACK, and part of what this adds on the processor beside it, in float
+    whatever the precision. Files of raw heads are one partition; `decoding` finds their boxes in numpy.
 
     Args:
         model: whose outputs are raw heads.

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_effvit import layers, lite
+from keras_effvit.lite.choice import shared
 from keras_effvit.tasks.decoding import decode_retinanet, decode_yolox
 from keras_effvit.tasks.detecting import with_detections
 from keras_effvit.tasks.fpn import feature_pyramid
@@ -59,21 +60,44 @@ def test_the_first_of_two_stages_is_one_partition(precision):
     assert set(run(file.content, images(4, SIDE)[:1])) == set(outputs)
 
 
+@pytest.mark.parametrize("precision", ["float32", pytest.param("dynamic", marks=pytest.mark.slow), "int8"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_boxes_inside_the_file(kind):
+def test_boxes_inside_the_file(kind, precision):
+    """They are what numpy finds in what the file of raw heads of the same precision gives."""
     model = tiny(kind)
     options = {"least_score": 0.05, "threshold": 0.5, "most": 10}
     finder = with_detections(model, kind, **options)
     with pytest.warns(UserWarning, match="XNNPACK partitions"):
-        file = lite.convert(finder, "float32", calibration=images(4, SIDE))
+        file = lite.convert(finder, precision, calibration=images(4, SIDE))
     # Nothing of backbone and heads is outside.
     assert not {operator.name for operator in file.inspection.outside} & {"CONV_2D", "DEPTHWISE_CONV_2D"}
+    heads = lite.convert(model, precision, calibration=images(4, SIDE))
     image = images(4, SIDE)[:1]
     received = run(file.content, image)
-    raw = {name: np.asarray(x) for name, x in model(image).items()}
-    (expected,) = KINDS[kind][1](raw, (SIDE, SIDE), **options)
+    (expected,) = KINDS[kind][1](run(heads.content, image), (SIDE, SIDE), **options)
     count = len(expected.scores)
     assert count > 0
     np.testing.assert_allclose(received["boxes"][0, :count], expected.boxes, atol=1e-2)
     np.testing.assert_allclose(received["scores"][0, :count], expected.scores, atol=1e-4)
     np.testing.assert_array_equal(received["labels"][0, :count], expected.labels)
+    if precision != "float32":
+        assert file.parity == heads.parity
+
+
+@pytest.mark.parametrize(("precision", "types"), [("int8_full", {}), ("int8", {"output_type": "int8"})])
+def test_boxes_are_not_rounded(precision, types):
+    finder = with_detections(tiny("yolox"), "yolox")
+    with pytest.raises(ValueError, match="results in float of 'detections'"):
+        lite.convert(finder, precision, calibration=images(4, SIDE), **types)
+
+
+def test_a_choice_has_no_order_but_each_of_its_places():
+    best = {
+        "scores": np.array([[0.9, 0.8, 0.0, 0.0]]),
+        "boxes": np.array([[[0, 0, 4, 4], [9, 9, 12, 12], *[[0] * 4] * 2]]),
+    }
+    turned = {name: x[:, [1, 0, 2, 3]] for name, x in best.items()}
+    assert shared(best, turned) == 1
+    missing = {name: x * np.array([1, 0, 0, 0]).reshape(1, 4, *[1] * (x.ndim - 2)) for name, x in best.items()}
+    # Of two boxes and the empty place one box is not there; the other choice has all of its two.
+    assert shared(best, missing) == shared(missing, best) == 4 / 5
