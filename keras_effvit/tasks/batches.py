@@ -10,16 +10,16 @@ from keras_effvit.tasks.changes import Change, changed, fitted
 from keras_effvit.tasks.detection_losses import CROWD, NOTHING
 from keras_effvit.tasks.samples import Scene, Scenes
 
-#: What a model learns: a class of every pixel, boxes, or boxes with masks and a class of every pixel.
-Kind = Literal["pixels", "boxes", "everything"]
+#: What a model learns: a class of every pixel, boxes, boxes with masks, or boxes with masks and a class of every pixel.
+Kind = Literal["pixels", "boxes", "masks", "everything"]
 
 
 class SceneBatches(keras.utils.PyDataset):
     """Pairs of images and targets, shuffled and varied, or in order and only fitted.
 
     Targets are classes (batch, height, width), int32; or a dict of `"boxes"` (batch, most, 4), float32, and `"labels"`
-    (batch, most), int32, filled up with `NOTHING`, a crowd's being `CROWD`; for "everything" also `"masks"` (batch,
-    most, height, width), bool, and `"semantic"` where there are such maps.
+    (batch, most), int32, filled up with `NOTHING`, a crowd's being `CROWD`; for "masks" also `"masks"` (batch, most,
+    height, width), bool; for "everything" also `"semantic"`, the classes of pixels.
 
     Args:
         scenes: of any size.
@@ -61,8 +61,8 @@ class SceneBatches(keras.utils.PyDataset):
                 f"Expected at least {max(least, 1)} scenes, and batches of 1 or more. "
                 f"Received: {len(scenes)} scenes, batch_size={batch_size}"
             )
-        wanted = {"pixels": scenes.semantic_classes, "boxes": scenes.classes, "everything": scenes.classes}[kind]
-        if not wanted:
+        pixels, things = bool(scenes.semantic_classes), bool(scenes.classes)
+        if not {"pixels": pixels, "boxes": things, "masks": things, "everything": things and pixels}[kind]:
             raise ValueError(f"Expected scenes with labels of {kind}. Received: scenes without")
         self.scenes, self.size, self.batch_size = scenes, size, batch_size
         self.kind: Kind = kind
@@ -112,7 +112,7 @@ def targets_of(scenes: list[Scene], kind: Kind, most: int) -> Any:
         ValueError: if the scenes lack it.
     """
     if kind == "pixels":
-        return np.stack([_known(scene.semantic, "a semantic map") for scene in scenes])
+        return _semantic_maps(scenes)
     boxes = np.zeros((len(scenes), most, 4), np.float32)
     labels = np.full((len(scenes), most), NOTHING, np.int32)
     chosen = [_largest(scene, most) for scene in scenes]
@@ -120,14 +120,18 @@ def targets_of(scenes: list[Scene], kind: Kind, most: int) -> Any:
         boxes[number, : len(which)] = scene.boxes[which]
         labels[number, : len(which)] = np.where(scene.crowd[which], CROWD, scene.labels[which])
     targets = {"boxes": boxes, "labels": labels}
-    if kind == "everything":
+    if kind in ("masks", "everything"):
         masks = np.zeros((len(scenes), most, *scenes[0].image.shape[:2]), bool)
         for number, (scene, which) in enumerate(zip(scenes, chosen, strict=True)):
             masks[number, : len(which)] = _known(scene.masks, "masks")[which]
         targets["masks"] = masks
-        if scenes[0].semantic is not None:
-            targets["semantic"] = np.stack([_known(scene.semantic, "a semantic map") for scene in scenes])
+    if kind == "everything":
+        targets["semantic"] = _semantic_maps(scenes)
     return targets
+
+
+def _semantic_maps(scenes: list[Scene]) -> np.ndarray:
+    return np.stack([_known(scene.semantic, "a semantic map") for scene in scenes])
 
 
 def _largest(scene: Scene, most: int) -> np.ndarray:

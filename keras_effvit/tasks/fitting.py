@@ -1,4 +1,4 @@
-"""Trains a segmenter or a detector on scenes, with Keras' own loop and optimizer."""
+"""Trains a segmenter, a detector or a two-stage model on scenes, with Keras' own loop and optimizer."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,16 +6,17 @@ from typing import Any
 import keras
 
 from keras_effvit.lite.graph import scales_pixels
-from keras_effvit.tasks.batches import Kind, SceneBatches
+from keras_effvit.tasks.batches import Kind, SceneBatches, targets_of
 from keras_effvit.tasks.changes import Change
 from keras_effvit.tasks.detection_losses import yolox_loss
 from keras_effvit.tasks.samples import IGNORE, Scenes
 from keras_effvit.tasks.segmentation_losses import segmentation_loss
+from keras_effvit.tasks.two_stage_losses import Stages, scenes_loss
 from keras_effvit.training.callbacks import StopOnNaN
 from keras_effvit.training.schedule import cosine, undecayed
 
-#: A model's outputs and a batch's targets -> losses by name, to be added up.
-Loss = Callable[[Any, Any], Mapping[str, Any]]
+#: A model's outputs, a batch's targets, whether it is trained -> losses by name, to be added up.
+Loss = Callable[[Any, Any, bool], Mapping[str, Any]]
 #: Boxes and labels of detectors: outputs, boxes, labels, (height, width) -> losses by name.
 BoxLoss = Callable[[Any, Any, Any, tuple[int, int]], Mapping[str, Any]]
 #: Of a run's steps, how many the learning rate rises.
@@ -31,25 +32,33 @@ class DenseLearner(keras.Model):
         student: learns.
         loss: of its outputs and the targets.
         metrics: that look at targets and `"logits"`.
+        seen: of the student's layers, what the loss is of; all by default.
 
     Example:
-        >>> learner = DenseLearner(model, segmentation_loss)
+        >>> learner = DenseLearner(model, lambda outputs, y, training: segmentation_loss(outputs, y))
         >>> learner.compile("adamw")
     """
 
-    def __init__(self, student: keras.Model, loss: Loss, metrics: tuple[keras.metrics.Metric, ...] = ()):
+    def __init__(
+        self,
+        student: keras.Model,
+        loss: Loss,
+        metrics: tuple[keras.metrics.Metric, ...] = (),
+        seen: keras.Model | None = None,
+    ):
         super().__init__(name=f"{student.name}_learner")
         self.student = student
+        self._seen = seen or student
         self._loss_of = loss
         self._parts: dict[str, keras.metrics.Mean] = {}
         self._own = list(metrics)
         self.built = True
 
     def call(self, inputs, training=False):
-        return self.student(inputs, training=training)
+        return self._seen(inputs, training=training)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        losses = self._loss_of(y_pred, y)
+        losses = self._loss_of(y_pred, y, training)
         for name, value in losses.items():
             if name not in self._parts:
                 self._parts[name] = keras.metrics.Mean(name=name)
@@ -113,7 +122,7 @@ def fit_segmenter(
         if logits.shape[1:3] == model.inputs[0].shape[1:3]
         else ()
     )
-    learner = DenseLearner(model, segmentation_loss, metrics)
+    learner = DenseLearner(model, lambda outputs, y, training: segmentation_loss(outputs, y), metrics)
     data = _data(model, train, val, "pixels", batch_size, change or Change(flip=0.5, scale=(0.5, 2.0)), seed)
     return _fit(learner, *data, epochs, (learning_rate, weight_decay), verbose)
 
@@ -156,9 +165,80 @@ def fit_detector(
         >>> fit_detector(model, drawn_scenes(1000), epochs=10)
     """
     size = _size_of(model)
-    learner = DenseLearner(model, lambda outputs, y: loss(outputs, y["boxes"], y["labels"], size))
+    learner = DenseLearner(model, lambda outputs, y, training: loss(outputs, y["boxes"], y["labels"], size))
     data = _data(model, train, val, "boxes", batch_size, change or Change(flip=0.5, scale=(0.5, 1.5)), seed)
     return _fit(learner, *data, epochs, (learning_rate, weight_decay), verbose)
+
+
+def fit_two_stage(
+    model: keras.Model,
+    train: Scenes,
+    val: Scenes | None = None,
+    *,
+    epochs: int,
+    batch_size: int = 8,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 0.01,
+    change: Change | None = None,
+    seed: int = 0,
+    verbose: int | str = "auto",
+) -> keras.callbacks.History:
+    """Trains a model that proposes boxes and looks into them, in place.
+
+    Args:
+        model: of `MaskRCNN` or `PanopticFPN`, for the scenes' classes.
+        train: scenes with boxes and masks, and for `PanopticFPN` semantic maps; they are scaled and cut to the model's
+            size.
+        val: scenes to measure the loss on after every epoch; what is drawn of their proposals does not change.
+        epochs: how often to see every scene.
+        batch_size: scenes in a batch. Each has up to 512 proposals, which take more memory than the images.
+        learning_rate: as of `fit_segmenter`.
+        weight_decay: as of `fit_segmenter`.
+        change: as of `fit_detector`.
+        seed: of order, changes and the proposals that are drawn.
+        verbose: as of `keras.Model.fit`.
+
+    Raises:
+        ValueError: if the model or the scenes do not fit.
+        TrainingError: if the loss is no number.
+
+    Example:
+        >>> model = tasks.PanopticFPN("lvt", things=6, stuff=4, input_shape=(128, 128, 3), proposals=100)
+        >>> fit_two_stage(model, drawn_scenes(1000), epochs=10)
+    """
+    _size_of(model)
+    stages = Stages.of(model)
+    for scenes in (train, val):
+        if scenes is not None:
+            _check_two_stage(model.name, stages, scenes)
+    draws = keras.random.SeedGenerator(seed)
+    learner = DenseLearner(
+        model,
+        # With one draw for all validation, its losses can be compared, and training is the same with and without.
+        lambda first, y, training: scenes_loss(stages, first, y, draws if training else seed),
+        seen=stages.first,
+    )
+    kind: Kind = "everything" if stages.stuff else "masks"
+    data = _data(model, train, val, kind, batch_size, change or Change(flip=0.5, scale=(0.5, 1.5)), seed)
+    return _fit(learner, *data, epochs, (learning_rate, weight_decay), verbose)
+
+
+def _check_two_stage(name: str, stages: Stages, scenes: Scenes) -> None:
+    """Raises ValueError unless the scenes have what the model learns, as far as their first one tells."""
+    things = len(scenes.classes)
+    if stages.things != things:
+        raise ValueError(
+            f"Expected a model of the scenes' {things} classes of things. Received: {name} of {stages.things}"
+        )
+    if stages.stuff and not (
+        scenes.semantic_classes[:things] == scenes.classes and len(scenes.semantic_classes) == things + stages.stuff
+    ):
+        raise ValueError(
+            f"Expected scenes whose semantic classes are the {things} of things and then the {stages.stuff} of stuff "
+            f"of {name}. Received: {scenes.semantic_classes}"
+        )
+    if len(scenes):
+        targets_of([scenes[0]], "everything" if stages.stuff else "masks", most=1)
 
 
 def _data(

@@ -109,7 +109,7 @@ def MaskRCNN(
         **options: what `create_backbone` takes: `drop_path_rate`, `include_preprocessing`, the family's own.
 
     Returns:
-        A model that gives `boxes`, `scores`, `labels` and `masks`; `two_stage_losses.mask_rcnn_loss` trains it.
+        A model that gives `boxes`, `scores`, `labels` and `masks`; `fit_two_stage` trains it.
 
     Raises:
         ValueError: for an argument that makes no sense, with what was expected.

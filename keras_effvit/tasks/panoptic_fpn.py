@@ -78,7 +78,7 @@ def PanopticFPN(
 
     Returns:
         A model that gives `boxes`, `scores`, `labels`, `masks` and `semantic`, the last at a quarter of the image's
-        sides; `fusion.fuse` makes one labelling of them, `two_stage_losses.panoptic_loss` trains it.
+        sides; `fusion.fuse` makes one labelling of them, `fit_two_stage` trains it.
 
     Raises:
         ValueError: for an argument that makes no sense, with what was expected.

@@ -4,6 +4,7 @@ Legend: `b` images, `g` objects of an image, `r` proposals drawn of an image. Th
 (b, g, height, width) say which pixels are whose.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,8 @@ SAMPLES, POSITIVE_SHARE, ABOVE = 512, 0.25, 0.5
 BIN_SAMPLES = 2
 #: What the semantic head counts beside the things.
 SEMANTIC_WEIGHT = 0.5
+#: What every two-stage model gives.
+OUTPUTS = ("boxes", "labels", "masks", "scores")
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,16 @@ class Stages:
     mask: keras.Model
     propose: keras.layers.Layer
 
+    @property
+    def things(self) -> int:
+        """How many classes of things the model knows."""
+        return self.mask.output.shape[-1]
+
+    @property
+    def stuff(self) -> int:
+        """How many classes of stuff, 0 without a semantic head."""
+        return self.first.output["semantic"].shape[-1] - 1 if "semantic" in self.first.output else 0
+
     @classmethod
     def of(cls, model: keras.Model) -> "Stages":
         """The parts of a model.
@@ -56,11 +69,19 @@ class Stages:
         Args:
             model: of `MaskRCNN` or `PanopticFPN`.
 
+        Raises:
+            ValueError: for a model of another kind.
+
         Example:
             >>> stages = Stages.of(MaskRCNN(classes=3, input_shape=(256, 256, 3)))
             >>> lite.convert(stages.first, "int8", calibration=images).inspection.partitions
             1
         """
+        if not isinstance(model.output, Mapping) or not set(OUTPUTS) <= set(model.output):
+            received = sorted(model.output) if isinstance(model.output, Mapping) else "another"
+            raise ValueError(
+                f"Expected a two-stage model with the outputs {list(OUTPUTS)}. Received: {model.name} with {received}"
+            )
         # Keras gives a layer's inputs as a list, those of a dict in the order of its sorted keys.
         *maps, _ = model.get_layer("box_patches").input
         rpn = model.get_layer("proposals").input
@@ -101,8 +122,7 @@ def mask_rcnn_loss(
     Example:
         >>> losses = mask_rcnn_loss(Stages.of(model), images, boxes, labels, masks)
     """
-    losses, _ = _losses(stages, (images, boxes, labels, masks), training, seed)
-    return losses
+    return things_loss(stages, stages.first(images, training=training), boxes, labels, masks, seed=seed)
 
 
 def panoptic_loss(
@@ -131,27 +151,83 @@ def panoptic_loss(
     Returns:
         Those of `mask_rcnn_loss`, and `"semantic"`.
     """
-    losses, first = _losses(stages, (images, boxes, labels, masks), training, seed)
-    logits = ops.cast(first["semantic"], "float32")
+    first = stages.first(images, training=training)
+    losses = things_loss(stages, first, boxes, labels, masks, seed=seed)
+    return {**losses, "semantic": stuff_loss(first["semantic"], semantic)}
+
+
+def scenes_loss(
+    stages: Stages, first: Mapping[str, Any], targets: Mapping[str, Any], seed: Any = None
+) -> dict[str, Any]:
+    """The losses of a batch of `SceneBatches`, of as many parts as the model has.
+
+    Args:
+        stages: of the model.
+        first: what `stages.first` says of the images.
+        targets: of the kind "masks", or "everything" for a model with a semantic head.
+        seed: of the draws.
+
+    Returns:
+        Those of `mask_rcnn_loss` or `panoptic_loss`.
+    """
+    losses = things_loss(stages, first, *(targets[name] for name in ("boxes", "labels", "masks")), seed=seed)
+    if stages.stuff:
+        semantic = stuff_labels(targets["semantic"], stages.things, stages.stuff)
+        losses["semantic"] = stuff_loss(first["semantic"], semantic)
+    return losses
+
+
+def stuff_labels(semantic: Any, things: int, stuff: int) -> Any:
+    """Classes of scenes, which count things first, as the semantic head counts: stuff from 0, things all the last.
+
+    Args:
+        semantic: (b, height, width), `IGNORE` where nobody knows, which stays.
+        things: classes of things.
+        stuff: classes of stuff.
+
+    Example:
+        >>> stuff_labels(np.array([[[0, 1, 2, 3, 255]]]), things=2, stuff=2)
+        [[[2, 2, 0, 1, 255]]]
+    """
+    return ops.where(semantic == IGNORE, IGNORE, ops.where(semantic < things, stuff, semantic - things))
+
+
+def stuff_loss(logits: Any, semantic: Any) -> Any:
+    """Cross-entropy of the semantic head, weighed beside the things.
+
+    Args:
+        logits: (b, rows, columns, classes).
+        semantic: as of `panoptic_loss`.
+    """
+    logits = ops.cast(logits, "float32")
     height, width = semantic.shape[1:]
     # The image's labels at the logits' size, the nearest of each.
     rows, columns = height // logits.shape[1], width // logits.shape[2]
     truth = semantic[:, rows // 2 :: rows, columns // 2 :: columns]
     known = ops.cast(truth != IGNORE, "float32")
     each = keras.losses.sparse_categorical_crossentropy(ops.where(truth == IGNORE, 0, truth), logits, from_logits=True)
-    mean = ops.sum(each * known) / ops.maximum(ops.sum(known), 1.0)
-    return {**losses, "semantic": SEMANTIC_WEIGHT * mean}
+    return SEMANTIC_WEIGHT * ops.sum(each * known) / ops.maximum(ops.sum(known), 1.0)
 
 
-def _losses(stages: Stages, batch: tuple[Any, ...], training: bool, seed: Any) -> tuple[dict[str, Any], Any]:
-    images, boxes, labels, masks = batch
-    first = stages.first(images, training=training)
+def things_loss(
+    stages: Stages, first: Mapping[str, Any], boxes: Any, labels: Any, masks: Any, *, seed: Any = None
+) -> dict[str, Any]:
+    """What `mask_rcnn_loss` gives, where the first stage has looked at the images already.
+
+    Args:
+        stages: of the model.
+        first: what `stages.first` says of the images.
+        boxes: (b, g, 4).
+        labels: (b, g), as in `detection_losses`.
+        masks: (b, g, height, width).
+        seed: of the draws.
+    """
     rpn = {name: x for name, x in first.items() if "_" in name}
-    losses = rpn_loss(rpn, boxes, labels, tuple(images.shape[1:3]), seed=seed)
+    losses = rpn_loss(rpn, boxes, labels, tuple(stages.first.inputs[0].shape[1:3]), seed=seed)
     proposals = ops.concatenate([stages.propose(rpn), boxes], axis=1)
     drawn = draw_proposals(proposals, boxes, labels, seed)
     maps = [first[level] for level in PATCH_LEVELS]
-    return {**losses, **_box_losses(stages, maps, drawn), **_mask_loss(stages, maps, drawn, masks)}, first
+    return {**losses, **_box_losses(stages, maps, drawn), **_mask_loss(stages, maps, drawn, masks)}
 
 
 @dataclass(frozen=True)

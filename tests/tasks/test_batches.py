@@ -59,6 +59,7 @@ def test_boxes_are_filled_up_and_crowds_marked():
         assert not targets["masks"][number, things:].any()
     np.testing.assert_array_equal(targets["semantic"][1], scenes[1].semantic)
     assert set(targets_of(scenes, "boxes", most=6)) == {"boxes", "labels"}
+    assert set(targets_of(scenes, "masks", most=6)) == {"boxes", "labels", "masks"}
 
 
 def test_of_too_many_things_the_largest_stay():
@@ -76,3 +77,9 @@ def test_what_cannot_be_learnt_is_refused():
         SceneBatches(replace(SCENES, semantic_classes=()), (32, 32), 2)
     with pytest.raises(ValueError, match="Expected scenes with a semantic map"):
         targets_of([replace(SCENES[0], semantic=None)], "pixels", most=2)
+    with pytest.raises(ValueError, match="Expected scenes with labels of everything"):
+        SceneBatches(replace(SCENES, semantic_classes=()), (32, 32), 2, kind="everything")
+    with pytest.raises(ValueError, match="Expected scenes with a semantic map"):
+        targets_of([SCENES[0], replace(SCENES[1], semantic=None)], "everything", most=2)
+    with pytest.raises(ValueError, match="Expected scenes with masks"):
+        targets_of([SCENES[0], replace(SCENES[1], masks=None)], "masks", most=2)
