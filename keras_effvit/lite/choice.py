@@ -17,6 +17,7 @@ from keras import tree
 from keras_effvit.lite.child import LiteError
 from keras_effvit.lite.comparison import file_outputs
 from keras_effvit.lite.exporting import output_names
+from keras_effvit.lite.recipe import Recipe
 
 #: Numbers this close, of the largest, are the same; two of a choice's that are have no order.
 SAME = 1e-3
@@ -52,10 +53,23 @@ class Choice:
         inputs = layer._inbound_nodes[node].arguments.args[0]
         return cls(keras.Model(model.inputs[0], inputs, name=model.name), layer, output_names(model))
 
-    @property
-    def islands(self) -> list[str]:
-        """Regular expressions of the paths that it has in a file, whose last operators bear the outputs' names."""
-        return [f"^{re.escape(name)}(/|$)" for name in (self.layer.name, *self.outputs)]
+    def in_float(self, recipe: Recipe, output_type: str) -> Recipe:
+        """The recipe with the layer as an island; its last operators bear the outputs' names in a file.
+
+        Args:
+            recipe: of the whole model.
+            output_type: of the file's outputs.
+
+        Raises:
+            LiteError: if there is to be no float.
+        """
+        if recipe.in_integers or output_type != "float32":
+            received = recipe.name if recipe.in_integers else f"output_type={output_type!r}"
+            raise LiteError(
+                f"Expected results in float of {self.layer.name!r}, which chooses among what it is given. Received: "
+                f"{received}; convert the model before that layer, or in another precision"
+            )
+        return recipe.with_islands([f"^{re.escape(name)}(/|$)" for name in (self.layer.name, *self.outputs)])
 
     def made_of(self, outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """What the Keras layer chooses.

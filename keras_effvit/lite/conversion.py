@@ -138,9 +138,7 @@ def convert(
     recipe = _choose(precision, learnt, model).with_islands(islands)
     exact = in_float32(model)
     choice, without = Choice.of(exact), recipe
-    if choice is not None:
-        _check_in_float(choice, recipe, output_type)
-        recipe = recipe.with_islands(choice.islands)
+    recipe = choice.in_float(recipe, output_type) if choice else recipe
     _check_labels(exact, labels)
     layers = layer_names(exact)
     content = export_float(exact, batch=batch, image_shape=image_shape, hard_swish=recipe.hard_swish)
@@ -167,8 +165,7 @@ def convert(
         if choice is None:
             parity = reference.check(content, found, lambda parity: parity.snr_db >= LEAST_SNR_DB)
         else:
-            same = {"method": method, "batch": batch, "image_shape": image_shape, "input_type": input_type}
-            before = convert(choice.before, without, calibration=images, **same)
+            before = convert(choice.before, without, calibration=images, method=method, input_type=input_type)
             choice.check(before.content, content, reference.images)
             parity = before.parity
     if recipe.one_partition:
@@ -177,15 +174,6 @@ def convert(
     content = attach_metadata(content, facts)
     manifest = {**facts, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     return Converted(content, manifest, parity, found)
-
-
-def _check_in_float(choice: Choice, recipe: Recipe, output_type: NumberType) -> None:
-    if recipe.in_integers or output_type != "float32":
-        received = recipe.name if recipe.in_integers else f"output_type={output_type!r}"
-        raise LiteError(
-            f"Expected results in float of {choice.layer.name!r}, which chooses among what it is given. Received: "
-            f"{received}; convert the model before that layer, or in another precision"
-        )
 
 
 def _with_doors(

@@ -100,25 +100,32 @@ def decode_retinanet(
     return found
 
 
-def decode_two_stage(
+def decode_detections(
     outputs: Mapping[str, np.ndarray], image_size: tuple[int, int], *, least_score: float = 0.05
 ) -> list[Detections]:
-    """What Mask R-CNN found, with masks of the whole image.
+    """What a model found that ends in boxes: a two-stage one, or one of `with_detections`.
 
     Args:
-        outputs: `boxes`, `scores`, `labels` and `masks`, of a batch.
+        outputs: `boxes`, `scores` and `labels` of a batch; with `masks` of boxes come masks of the whole image.
         image_size: (height, width) of the model's input.
         least_score: of a box.
 
     Returns:
         For every image the boxes, best first.
+
+    Example:
+        >>> found = decode_detections(interpreter.get_signature_runner()(image=image), (416, 416))
     """
     found = []
-    for boxes, scores, labels, masks in zip(*(outputs[k] for k in ("boxes", "scores", "labels", "masks")), strict=True):
-        good = np.asarray(scores) > least_score
-        boxes, scores, labels, masks = (np.asarray(x)[good] for x in (boxes, scores, labels, masks))
-        pasted = paste_masks(masks, boxes, image_size)
-        found.append(Detections(boxes.astype(np.float32), scores.astype(np.float32), labels.astype(np.int32), pasted))
+    for image, scores in enumerate(np.asarray(outputs["scores"])):
+        good = scores > least_score
+        boxes, labels = (np.asarray(outputs[name][image])[good] for name in ("boxes", "labels"))
+        masks = (
+            paste_masks(np.asarray(outputs["masks"][image])[good], boxes, image_size) if "masks" in outputs else None
+        )
+        found.append(
+            Detections(boxes.astype(np.float32), scores[good].astype(np.float32), labels.astype(np.int32), masks)
+        )
     return found
 
 

@@ -12,7 +12,7 @@ from keras_effvit.lite.metadata import read_metadata, wants_scaled
 from keras_effvit.lite.runtime import Runner
 from keras_effvit.preprocessing import preprocess_input
 from keras_effvit.tasks.changes import fitted
-from keras_effvit.tasks.decoding import decode_two_stage, decode_yolox
+from keras_effvit.tasks.decoding import decode_detections, decode_yolox
 from keras_effvit.tasks.fusion import fuse
 from keras_effvit.tasks.metrics import (
     AveragePrecision,
@@ -115,7 +115,7 @@ def parted(predictor: Predictor, scenes: Scenes, fuse: Fuse = fuse) -> Iterator[
                 f"Expected an output 'semantic' of {stuff} classes of stuff and one of things. Received: {received}"
             )
         classes = _classes(logits, predictor.size)
-        for scene, found, semantic in zip(batch, decode_two_stage(outputs, predictor.size), classes, strict=True):
+        for scene, found, semantic in zip(batch, decode_detections(outputs, predictor.size), classes, strict=True):
             yield scene, fuse(found, semantic, things=things, stuff=stuff)
 
 
@@ -147,7 +147,7 @@ def measure_detector(
     Args:
         model: as of `Predictor`.
         scenes: with boxes, or masks.
-        decode: from its outputs to boxes; `decode_two_stage` for a two-stage model.
+        decode: from its outputs to boxes; `decode_detections` where it ends in boxes, as a two-stage model does.
         kind: whether boxes or masks are to overlap.
 
     Raises:
@@ -156,7 +156,7 @@ def measure_detector(
     Example:
         >>> measure_detector("detector.tflite", drawn_scenes(200, seed=1)).ap50
         0.93
-        >>> of_masks = measure_detector(mask_rcnn, drawn_scenes(200, seed=1), decode_two_stage, kind="masks")
+        >>> of_masks = measure_detector(mask_rcnn, drawn_scenes(200, seed=1), decode_detections, kind="masks")
     """
     return average_precision(detected(Predictor(model), scenes, decode), len(scenes.classes), kind=kind)
 

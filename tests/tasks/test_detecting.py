@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_effvit.tasks.anchors import RETINANET_ANCHORS, anchors, cells
-from keras_effvit.tasks.decoding import decode_retinanet, decode_two_stage, decode_yolox, paste_masks
+from keras_effvit.tasks.decoding import decode_detections, decode_retinanet, decode_yolox, paste_masks
 from keras_effvit.tasks.detecting import Detect
 from keras_effvit.tasks.raw_heads import geometry
 from tests.tasks import by_definition
@@ -114,7 +114,7 @@ def test_a_batch_of_two_stages():
         "labels": np.array([[1, 0, -1]], "int32"),
         "masks": np.ones((1, 3, 4, 4), "float32"),
     }
-    (found,) = decode_two_stage(outputs, (16, 16))
+    (found,) = decode_detections(outputs, (16, 16))
     np.testing.assert_array_equal(found.labels, [1, 0])
     assert found.masks is not None
     expected = np.zeros((16, 16), bool)

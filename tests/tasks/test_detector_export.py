@@ -6,7 +6,7 @@ import pytest
 
 from keras_effvit import layers, lite
 from keras_effvit.lite.choice import shared
-from keras_effvit.tasks.decoding import decode_retinanet, decode_yolox
+from keras_effvit.tasks.decoding import decode_detections, decode_retinanet, decode_yolox
 from keras_effvit.tasks.detecting import with_detections
 from keras_effvit.tasks.fpn import feature_pyramid
 from keras_effvit.tasks.retinanet import retinanet_heads
@@ -80,6 +80,9 @@ def test_boxes_inside_the_file(kind, precision):
     np.testing.assert_allclose(received["boxes"][0, :count], expected.boxes, atol=1e-2)
     np.testing.assert_allclose(received["scores"][0, :count], expected.scores, atol=1e-4)
     np.testing.assert_array_equal(received["labels"][0, :count], expected.labels)
+    (found,) = decode_detections(received, (SIDE, SIDE))
+    np.testing.assert_array_equal(found.boxes, received["boxes"][0, : len(found.scores)])
+    assert found.labels.min() >= 0
     if precision != "float32":
         assert file.parity == heads.parity
 

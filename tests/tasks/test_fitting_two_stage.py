@@ -9,7 +9,7 @@ import pytest
 
 from keras_effvit.tasks import drawn_scenes, fit_two_stage, measure_detector, measure_panoptic, pyramid_of
 from keras_effvit.tasks.changes import Change
-from keras_effvit.tasks.decoding import decode_two_stage
+from keras_effvit.tasks.decoding import decode_detections
 from keras_effvit.tasks.fusion import fuse
 from keras_effvit.tasks.mask_rcnn import TwoStage, neck_of, two_stages
 from keras_effvit.tasks.panoptic_fpn import PanopticFPN
@@ -68,8 +68,8 @@ def test_mask_rcnn_learns_scenes_by_heart():
     assert history["mask"][-1] < history["mask"][0] / 2
     assert parts_of(model) == PARTS
     assert unmoved == []
-    assert measure_detector(model, SCENES, decode_two_stage).ap50 > 0.9
-    assert measure_detector(model, SCENES, decode_two_stage, kind="masks").ap50 > 0.9
+    assert measure_detector(model, SCENES, decode_detections).ap50 > 0.9
+    assert measure_detector(model, SCENES, decode_detections, kind="masks").ap50 > 0.9
 
 
 @pytest.mark.slow
@@ -83,7 +83,7 @@ def test_panoptic_fpn_learns_scenes_by_heart():
     assert history["semantic"][-1] < history["semantic"][0] / 4
     assert parts_of(model) == {*PARTS, "semantic_head"}
     assert unmoved == []
-    assert measure_detector(model, SCENES, decode_two_stage).ap50 > 0.9
+    assert measure_detector(model, SCENES, decode_detections).ap50 > 0.9
     found = measure_panoptic(model, SCENES, partial(fuse, least_stuff=64))
     assert min(found.mean_of_things, found.mean_of_stuff) > max(0.75, before)
 

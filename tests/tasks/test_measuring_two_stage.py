@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 from keras_effvit.tasks import measure_detector, measure_panoptic
-from keras_effvit.tasks.decoding import decode_two_stage
+from keras_effvit.tasks.decoding import decode_detections
 from keras_effvit.tasks.fusion import fuse
 from keras_effvit.tasks.metrics import PanopticQuality
 from keras_effvit.tasks.samples import Scene, Scenes
@@ -47,9 +47,9 @@ def sayer(rows=ROWS, semantic=True):
 def test_boxes_and_masks_are_measured_apart():
     """The box is right at every overlap; 18 of 28 rows are right up to 0.6, three overlaps of ten."""
     model, scenes = sayer(rows=18), square_over_two_grounds()
-    assert measure_detector(model, scenes, decode_two_stage).ap == pytest.approx(1)
-    assert measure_detector(model, scenes, decode_two_stage, kind="masks").ap == pytest.approx(0.3)
-    assert measure_detector(sayer(), scenes, decode_two_stage, kind="masks").ap == pytest.approx(1)
+    assert measure_detector(model, scenes, decode_detections).ap == pytest.approx(1)
+    assert measure_detector(model, scenes, decode_detections, kind="masks").ap == pytest.approx(0.3)
+    assert measure_detector(sayer(), scenes, decode_detections, kind="masks").ap == pytest.approx(1)
 
 
 def test_what_is_found_as_it_is_has_a_quality_of_1():
@@ -85,4 +85,4 @@ def test_what_cannot_be_measured():
     with pytest.raises(ValueError, match="Expected a scene with masks"):
         measure_panoptic(sayer(), bare, IMAGE_FUSE)
     with pytest.raises(ValueError, match="Expected masks of scenes and detections"):
-        measure_detector(sayer(), bare, decode_two_stage, kind="masks")
+        measure_detector(sayer(), bare, decode_detections, kind="masks")
