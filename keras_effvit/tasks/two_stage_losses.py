@@ -124,7 +124,7 @@ def panoptic_loss(
         boxes: (b, g, 4).
         labels: (b, g), as in `detection_losses`.
         masks: (b, g, height, width).
-        semantic: (b, height, width), stuff from 0, things all the last class, `IGNORE` where nobody knows.
+        semantic: (b, height, width), as of `head_classes`.
         training: whether layers behave as in training.
         seed: of the draws.
 
@@ -141,6 +141,21 @@ def panoptic_loss(
     each = keras.losses.sparse_categorical_crossentropy(ops.where(truth == IGNORE, 0, truth), logits, from_logits=True)
     mean = ops.sum(each * known) / ops.maximum(ops.sum(known), 1.0)
     return {**losses, "semantic": SEMANTIC_WEIGHT * mean}
+
+
+def head_classes(semantic: Any, things: int, stuff: int) -> Any:
+    """What the semantic head learns of a scene's map: stuff from 0, all things the last class, `IGNORE` as it is.
+
+    Args:
+        semantic: (height, width) or (b, height, width), things from 0 and stuff after them, as scenes have it.
+        things: number of classes of things.
+        stuff: number of classes of stuff.
+
+    Example:
+        >>> np.asarray(head_classes(np.int32([[0, 1, 2, 3, 255]]), things=2, stuff=2))
+        array([[  2,   2,   0,   1, 255]], dtype=int32)
+    """
+    return ops.where(semantic == IGNORE, semantic, ops.where(semantic < things, stuff, semantic - things))
 
 
 def _losses(stages: Stages, batch: tuple[Any, ...], training: bool, seed: Any) -> tuple[dict[str, Any], Any]:
