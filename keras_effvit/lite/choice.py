@@ -113,11 +113,11 @@ def shared(expected: Mapping[str, np.ndarray], received: Mapping[str, np.ndarray
         1.0
     """
     first, second = (_rows(each, expected) for each in (expected, received))
-    found: list[np.ndarray] = []
+    found: list[Any] = []
     for ours, theirs in zip(first, second, strict=True):
         ours, theirs = np.unique(ours, axis=0), np.unique(theirs, axis=0)
         same = (np.abs(ours[:, None] - theirs[None]) <= SAME).all(axis=-1)
-        found += [same.any(axis=1), same.any(axis=0)]
+        found += [same.any(axis=-1), same.T.any(axis=-1)]
     return float(np.concatenate(found).mean())
 
 

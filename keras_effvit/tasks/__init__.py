@@ -17,10 +17,12 @@ from keras_effvit.tasks import metrics
 from keras_effvit.tasks.assemble import Pyramid, finish_model, pyramid_of
 from keras_effvit.tasks.changes import Change
 from keras_effvit.tasks.coco import coco_scenes
+from keras_effvit.tasks.coco_panoptic import coco_panoptic_scenes
 from keras_effvit.tasks.fitting import fit_detector, fit_segmenter, fit_two_stage
 from keras_effvit.tasks.fpn import feature_pyramid, three_stage_pyramid
 from keras_effvit.tasks.mask_folders import mask_folder
 from keras_effvit.tasks.measuring import measure_detector, measure_panoptic, measure_segmenter
+from keras_effvit.tasks.panoptic_saving import save_coco_panoptic
 from keras_effvit.tasks.pictures import detection_grid, segmentation_grid
 from keras_effvit.tasks.problems import AnnotationError
 from keras_effvit.tasks.registry import TaskRow, create_task, list_tasks, task_row
@@ -46,6 +48,7 @@ __all__ = [
     "SemanticFPN",
     "TaskRow",
     "UperNet",
+    "coco_panoptic_scenes",
     "coco_scenes",
     "create_task",
     "detection_grid",
@@ -63,6 +66,7 @@ __all__ = [
     "metrics",
     "panoptic",
     "pyramid_of",
+    "save_coco_panoptic",
     "segmentation_grid",
     "task_row",
     "three_stage_pyramid",

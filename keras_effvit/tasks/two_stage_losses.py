@@ -144,7 +144,7 @@ def panoptic_loss(
         boxes: (b, g, 4).
         labels: (b, g), as in `detection_losses`.
         masks: (b, g, height, width).
-        semantic: (b, height, width), stuff from 0, things all the last class, `IGNORE` where nobody knows.
+        semantic: (b, height, width), as of `stuff_labels`.
         training: whether layers behave as in training.
         seed: of the draws.
 

@@ -121,6 +121,7 @@ BAD = {
     "no area": ({"bbox": [4, 4, 0, 8]}, "with an area"),
     "negative": ({"bbox": [4, 4, 8, -8]}, "with an area"),
     "not a number": ({"bbox": [4, 4, float("nan"), 8]}, "a box x, y"),
+    "too long a number": ({"bbox": [4, 4, 10**400, 8]}, "a box x, y"),
     "three numbers": ({"bbox": [4, 4, 8]}, "a box x, y"),
     "no box": ({"bbox": None}, "a box x, y"),
     "unknown class": ({"category_id": 99}, "number of a category"),
@@ -170,6 +171,7 @@ def test_a_box_that_sticks_out_is_cut_off_and_named_unless_it_was_rounded(tmp_pa
         ({"height": 0}, "a height and a width"),
         ({"id": 1}, "a number of its own"),
         ({"id": None}, "a number of its own"),
+        ({"id": 2**63}, "a number of its own"),
         ({"file_name": "broken.png"}, "Expected an image"),
     ],
 )
