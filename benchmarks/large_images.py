@@ -23,6 +23,8 @@ RESULTS = ROOT / "tflite" / "results" / "large-images-host.json"
 SIZES = ((512, 512), (512, 1024), (1024, 2048))
 #: What a time per pixel is held against.
 YARDSTICK = (512, 1024)
+#: Inferences under the profiler, and the least share of the time that makes an operator worth a row.
+PROFILE_RUNS, LEAST_SHARE = 10, 0.02
 
 
 def write_file(backbone: str, size: tuple[int, int], folder: Path) -> tuple[Path, dict]:
@@ -53,7 +55,7 @@ def measure(backbones: Sequence[str], rounds: int, output: Path) -> None:
             for size in SIZES:
                 path, facts = write_file(backbone, size, Path(folder))
                 files[path.stem] = path, facts
-        bench(files, rounds, output)
+        bench(files, rounds, output, profile_runs=PROFILE_RUNS)
 
 
 def table(path: Path) -> str:
@@ -89,6 +91,33 @@ def table(path: Path) -> str:
     return table_of(lines)
 
 
+def operators_table(path: Path) -> str:
+    """In Markdown: the largest image's operators, and what a pixel of it costs each, of the yardstick's."""
+    from keras_effvit.report.records import Run
+
+    series = {(each.facts["model"], tuple(each.facts["size"])): each for each in Run.load(path).series}
+    lines: list[Sequence[str]] = [
+        ("operator of XNNPACK", "calls", "share", "a pixel, of the smaller one's"),
+        (":--", *("--:",) * 3),
+    ]
+    largest = SIZES[-1]
+    growth = largest[0] * largest[1] / (YARDSTICK[0] * YARDSTICK[1])
+    for (model, size), own in series.items():
+        if size != largest:
+            continue
+        whole = sum(each.microseconds for each in own.profile)
+        before = {(each.name, each.place): each.microseconds for each in series[model, YARDSTICK].profile}
+        lines += [
+            (
+                *(each.name, str(each.calls), f"{each.microseconds / whole:.0%}"),
+                f"{each.microseconds / before[each.name, each.place] / growth:.2f}x",
+            )
+            for each in own.profile
+            if each.microseconds >= LEAST_SHARE * whole
+        ]
+    return table_of(lines)
+
+
 def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
@@ -100,6 +129,8 @@ def main() -> None:
     if options.table is None:
         measure(options.models, options.rounds, options.output)
     print(table(options.table or options.output))
+    print()
+    print(operators_table(options.table or options.output))
 
 
 if __name__ == "__main__":

@@ -65,7 +65,11 @@ def our_files(name: str, folder: Path) -> dict[str, tuple[Path, dict[str, Any]]]
 
 
 def bench(
-    files: Mapping[str, tuple[Path, dict[str, Any]]], rounds: int, output: Path, serial: str | None = None
+    files: Mapping[str, tuple[Path, dict[str, Any]]],
+    rounds: int,
+    output: Path,
+    serial: str | None = None,
+    profile_runs: int = 0,
 ) -> None:
     """Measures files on a phone, or on this machine without one; a record that was there is replaced.
 
@@ -74,6 +78,7 @@ def bench(
         rounds: of the run.
         output: the record.
         serial: of the phone.
+        profile_runs: inferences to profile every file by.
     """
     from keras_effvit.device.adb import Adb
     from keras_effvit.device.benchmark import Schedule
@@ -85,7 +90,10 @@ def bench(
         progress=lambda done, total, text: print(f"{done}/{total} {text}", file=sys.stderr),
         warn=lambda text: print(f"warning: {text}", file=sys.stderr),
     )
-    paths, schedule = {name: path for name, (path, _) in files.items()}, Schedule(rounds=rounds)
+    paths, schedule = (
+        {name: path for name, (path, _) in files.items()},
+        Schedule(rounds=rounds, profile_runs=profile_runs),
+    )
     output.parent.mkdir(parents=True, exist_ok=True)
     output.unlink(missing_ok=True)
     if serial:
