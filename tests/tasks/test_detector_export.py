@@ -9,8 +9,10 @@ from keras_effvit.lite.choice import shared
 from keras_effvit.tasks.decoding import decode_detections, decode_retinanet, decode_yolox
 from keras_effvit.tasks.detecting import with_detections
 from keras_effvit.tasks.fpn import feature_pyramid
+from keras_effvit.tasks.mask_rcnn import TwoStage, two_stages
 from keras_effvit.tasks.retinanet import retinanet_heads
 from keras_effvit.tasks.rpn import rpn_heads
+from keras_effvit.tasks.two_stage_losses import Stages
 from keras_effvit.tasks.yolox import yolox_heads
 from tests.lite.conftest import alive, images
 from tests.lite.test_convert import run
@@ -58,6 +60,20 @@ def test_the_first_of_two_stages_is_one_partition(precision):
     file = lite.convert(alive(keras.Model(image, outputs)), precision, calibration=images(4, SIDE))
     assert (file.inspection.partitions, file.inspection.outside) == (1, ())
     assert set(run(file.content, images(4, SIDE)[:1])) == set(outputs)
+
+
+@pytest.mark.parametrize("precision", ["float32", "dynamic", "int8"])
+@pytest.mark.parametrize("part", ["box", "mask"])
+def test_what_looks_into_boxes_is_one_partition(part, precision):
+    """Of a two-stage model, by the batch of patches."""
+    image, maps = small_pyramid(2)
+    pyramid = feature_pyramid(maps, 16, extra_levels=1)
+    parts = TwoStage(3, width=16, hidden=32, proposals=8, most=4)
+    stages = Stages.of(alive(keras.Model(image, two_stages(pyramid, image, parts))))
+    model = getattr(stages, part)
+    patches = np.random.default_rng(0).normal(size=(8, *model.input_shape[1:])).astype(np.float32)
+    file = lite.convert(model, precision, calibration=patches, batch=4)
+    assert (file.inspection.partitions, file.inspection.outside) == (1, ())
 
 
 @pytest.mark.parametrize("precision", ["float32", pytest.param("dynamic", marks=pytest.mark.slow), "int8"])
