@@ -114,8 +114,9 @@ class Recipe:
         """The row for few epochs of training for integers.
 
         Rounded weights follow only in small steps: with 1e-4 for a batch of 64 a model comes closer to what it was in
-        float, with ten times as much it is lost. Half of the loss is the distance to the teacher's logits, which alone
-        asks for more than rounded activations can give; the labels say which of the differences matter.
+        float, with ten times as much it is lost. The distance to the teacher's logits counts the recipe's own
+        `teacher_weight`, half: alone it asks for more than rounded activations can give, and the labels say which of
+        the differences matter.
         """
         return replace(
             self.fine_tune(),
@@ -130,7 +131,6 @@ class Recipe:
             loss="softmax",
             label_smoothing=0.0,
             statistics_images=0,
-            teacher_weight=0.5,
             temperature=None,
         )
 
@@ -250,10 +250,11 @@ class Recipe:
         resume: bool = True,
         verbose: int | str = "auto",
     ) -> Graph:
-        """Trains a copy of a model for integers: it learns to answer as the model does in float.
+        """Trains a copy of a model for integers: it learns the labels, and to answer as the model does in float.
 
         Weights and activations are rounded as `lite.convert` will, the statistics of batch normalisation stay as they
-        are, and `convert` needs no images for the result. The figures are those of `quantized`.
+        are, and `convert` needs no images for the result. The figures are those of `quantized`; where the labels are
+        not to be trusted, give the recipe a `teacher_weight` of 1.
 
         Args:
             model: a trained classifier, which stays as it is.

@@ -44,7 +44,8 @@ def test_a_model_learns_to_answer_as_it_did_in_float(trained, tmp_path):
     train, val = tiny.images(192), tiny.images(30, 1)
     before = tiny.weights(trained)
     options = {"batch_size": 16, "verbose": 0, "folder": tmp_path}
-    graph = tiny.RECIPE.finetune_quantized(trained, train, val, epochs=6, learning_rate=3e-3, **options)
+    recipe = replace(tiny.RECIPE, teacher_weight=1.0)
+    graph = recipe.finetune_quantized(trained, train, val, epochs=6, learning_rate=3e-3, **options)
     assert tiny.same(before, tiny.weights(trained)), "the float model is the teacher, and stays"
     x = pixels(trained, val)
     rounded = lite.quantize_aware(trained, calibration=pixels(trained, train))
@@ -59,6 +60,22 @@ def test_a_model_learns_to_answer_as_it_did_in_float(trained, tmp_path):
     assert file.manifest["calibration"]["method"] == "learnt"
     saved = keras.models.load_model(tmp_path / "last.keras")
     np.testing.assert_array_equal(saved(x, training=False), graph(x, training=False))
+
+
+def test_labels_are_learnt_too_unless_the_teacher_alone_counts(trained):
+    """The coarse model answers badly: who listens to it alone comes closer to it, and no closer to the labels."""
+    train = tiny.images(192)
+    x, losses, distances = pixels(trained, train), [], []
+    for weight in (tiny.RECIPE.teacher_weight, 1.0):
+        recipe = replace(tiny.RECIPE, teacher_weight=weight)
+        graph = recipe.finetune_quantized(trained, train, epochs=6, learning_rate=3e-3, batch_size=16, verbose=0)
+        logits = np.asarray(logits_of(graph)(x, training=False))
+        each = keras.losses.sparse_categorical_crossentropy(train.labels, logits, from_logits=True)
+        losses.append(float(np.mean(each)))
+        distances.append(distance(trained, graph, x))
+    assert tiny.RECIPE.teacher_weight == 0.5
+    assert losses[0] < 0.9 * losses[1]
+    assert distances[1] < distances[0]
 
 
 def test_ranges_are_seen_on_training_images_before_the_first_step(trained):
