@@ -80,8 +80,9 @@ def _feed(stream: Stream, process: subprocess.Popen, framed: bool) -> None:
 
 def _hang_up(process: subprocess.Popen) -> None:
     """As on a phone: adbd's signal goes to the shell, and one that dies of it takes along what it is waiting for."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    waited_for = children.read_text().split() if children.exists() else []
+    waited_for = []
+    with contextlib.suppress(OSError):  # it may have ended by itself
+        waited_for = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     process.send_signal(signal.SIGHUP)
     with contextlib.suppress(subprocess.TimeoutExpired):
         if process.wait(1) == -signal.SIGHUP:

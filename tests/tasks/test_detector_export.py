@@ -77,7 +77,7 @@ def test_what_looks_into_boxes_is_one_partition(part, precision):
 
 
 @pytest.mark.parametrize("precision", ["float32", pytest.param("dynamic", marks=pytest.mark.slow), "int8"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["yolox", pytest.param("retinanet", marks=pytest.mark.slow)])
 def test_boxes_inside_the_file(kind, precision):
     """They are what numpy finds in what the file of raw heads of the same precision gives."""
     model = tiny(kind)
