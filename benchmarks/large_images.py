@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from text_table import table_of
 
@@ -58,12 +59,21 @@ def measure(backbones: Sequence[str], rounds: int, output: Path) -> None:
         bench(files, rounds, output, profile_runs=PROFILE_RUNS)
 
 
-def table(path: Path) -> str:
-    """In Markdown: every size, and its time per pixel as a share of the yardstick's, the median inside the rounds."""
+def read(path: Path) -> dict[tuple[str, tuple[int, int]], Any]:
+    """A record's series by model and size."""
     from keras_effvit.report.records import Run
 
-    run = Run.load(path)
-    series = {(each.facts["model"], tuple(each.facts["size"])): each for each in run.series}
+    return {(each.facts["model"], tuple(each.facts["size"])): each for each in Run.load(path).series}
+
+
+def growth(size: tuple[int, int]) -> float:
+    """How many times the yardstick's pixels an image has."""
+    return size[0] * size[1] / (YARDSTICK[0] * YARDSTICK[1])
+
+
+def table(path: Path) -> str:
+    """In Markdown: every size, and its time per pixel as a share of the yardstick's, the median inside the rounds."""
+    series = read(path)
     lines: list[Sequence[str]] = [
         (
             "model",
@@ -78,8 +88,7 @@ def table(path: Path) -> str:
     ]
     for (model, size), own in series.items():
         pixels, other = size[0] * size[1], series[model, YARDSTICK]
-        growth = pixels / (YARDSTICK[0] * YARDSTICK[1])
-        ratios = [a.median_ms / b.median_ms / growth for a, b in zip(own.rounds, other.rounds, strict=True)]
+        ratios = [a.median_ms / b.median_ms / growth(size) for a, b in zip(own.rounds, other.rounds, strict=True)]
         peaks = [each.peak_memory_kb for each in own.rounds if each.peak_memory_kb is not None]
         lines.append(
             (
@@ -93,24 +102,20 @@ def table(path: Path) -> str:
 
 def operators_table(path: Path) -> str:
     """In Markdown: the largest image's operators, and what a pixel of it costs each, of the yardstick's."""
-    from keras_effvit.report.records import Run
-
-    series = {(each.facts["model"], tuple(each.facts["size"])): each for each in Run.load(path).series}
+    series = read(path)
     lines: list[Sequence[str]] = [
         ("operator of XNNPACK", "calls", "share", "a pixel, of the smaller one's"),
         (":--", *("--:",) * 3),
     ]
-    largest = SIZES[-1]
-    growth = largest[0] * largest[1] / (YARDSTICK[0] * YARDSTICK[1])
     for (model, size), own in series.items():
-        if size != largest:
+        if size != SIZES[-1]:
             continue
         whole = sum(each.microseconds for each in own.profile)
         before = {(each.name, each.place): each.microseconds for each in series[model, YARDSTICK].profile}
         lines += [
             (
                 *(each.name, str(each.calls), f"{each.microseconds / whole:.0%}"),
-                f"{each.microseconds / before[each.name, each.place] / growth:.2f}x",
+                f"{each.microseconds / before[each.name, each.place] / growth(size):.2f}x",
             )
             for each in own.profile
             if each.microseconds >= LEAST_SHARE * whole

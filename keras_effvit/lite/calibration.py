@@ -110,10 +110,9 @@ def calibrate(content: bytes, found: Inspection, images: np.ndarray, method: Met
     if method not in get_args(Method):
         raise LiteError(f"`method` must be one of {get_args(Method)}. Received: method={method!r}")
     runner = Runner(content, threads=2, keep_all=True)
-    taken = {index for operator in found.operators for index in operator.inputs} | set(found.outputs.values())
     # Of what a loop hands on unchanged the runtime keeps no value, and nothing takes it.
     made = {index for each in found.operators if each.name != "WHILE" for index in each.outputs}
-    indices = sorted((taken | made) - {index for index, tensor in enumerate(found.tensors) if tensor.bytes})
+    indices = sorted((found.taken | made) - {index for index, tensor in enumerate(found.tensors) if tensor.bytes})
     indices = [index for index in indices if found.tensors[index].type == "FLOAT32" and index not in found.idle]
     lows, highs, usual = ({} for _ in range(3))
     for number, image in enumerate(_batches(images, runner.inputs[0]["shape"][0])):

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -124,15 +125,20 @@ class Inspection:
             if operator.name not in ("QUANTIZE", "DEQUANTIZE") and self.tensors[operator.outputs[0]].type == "FLOAT32"
         )
 
-    @property
+    @cached_property
+    def taken(self) -> frozenset[int]:
+        """Tensors that an operator takes, or the caller."""
+        inputs = {index for operator in self.operators for index in operator.inputs}
+        return frozenset(inputs | set(self.outputs.values()))
+
+    @cached_property
     def idle(self) -> Mapping[int, int]:
         """Parts of a SPLIT that nothing takes, which XNNPACK does not calculate, and the whole they are parts of.
 
         Of an attention to one single token, whose share is 1, the converter keeps the values and leaves these behind.
         """
-        taken = {index for operator in self.operators for index in operator.inputs} | set(self.outputs.values())
-        splits = [each for each in self.operators if each.name == "SPLIT" and taken & set(each.outputs)]
-        return {index: split.inputs[1] for split in splits for index in split.outputs if index not in taken}
+        splits = [each for each in self.operators if each.name == "SPLIT" and self.taken & set(each.outputs)]
+        return {index: split.inputs[1] for split in splits for index in split.outputs if index not in self.taken}
 
     def counts(self) -> Counter[str]:
         """How many operators there are of each kind."""

@@ -11,6 +11,7 @@ import numpy as np
 from keras_effvit.tasks.coco_files import (
     Picture,
     box_in,
+    called,
     categories_in,
     first_reason,
     image_in,
@@ -94,11 +95,8 @@ def _things(
     things: dict[int, list[_Thing]] = defaultdict(list)
     masked = any(isinstance(row, Mapping) and row.get("segmentation") for row in rows)
     for place, row in enumerate(rows):
-        number = row.get("id") if isinstance(row, Mapping) else None
-        what = f"annotation {number if number is not None else f'at place {place}'}"
+        what = called("annotation", row.get("id") if isinstance(row, Mapping) else None, place)
         try:
-            if not isinstance(row, Mapping):
-                raise ValueError(f"Expected an annotation. Received: {row!r}")
             image, label = image_in(row, pictures), label_in(row, labels)
             if label is not None:
                 things[image].append(_thing(row, label, pictures[image], masked, ledger, what))

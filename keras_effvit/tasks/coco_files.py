@@ -95,7 +95,7 @@ def pictures_in(rows: list, folder: Path, ledger: Ledger, check: bool) -> dict[i
     pictures: dict[int, Picture] = {}
     for place, row in enumerate(rows):
         number = row.get("id") if isinstance(row, Mapping) else None
-        what = f"image {number if number is not None else f'at place {place}'}"
+        what = called("image", number, place)
         try:
             if not whole(number) or number in pictures:
                 raise ValueError(f"Expected a number of its own. Received: {number}")
@@ -152,16 +152,29 @@ def pixels_of(picture: Picture, mode: str | None = "RGB") -> np.ndarray:
     return pixels
 
 
-def image_in(row: Mapping, pictures: Mapping[int, Picture]) -> int:
+def called(kind: str, number: Any, place: int) -> str:
+    """What problems call a row of a list: by its number, or by its place where it has none.
+
+    Args:
+        kind: of row.
+        number: that stands in it.
+        place: in the list.
+    """
+    return f"{kind} at place {place}" if number is None else f"{kind} {number}"
+
+
+def image_in(row: Any, pictures: Mapping[int, Picture]) -> int:
     """The number of an annotation's image.
 
     Args:
-        row: the annotation.
+        row: the annotation, which may be anything that stands in a file.
         pictures: those that can be used.
 
     Raises:
-        ValueError: if it is none of them.
+        ValueError: if it is no annotation, or its image is none of them.
     """
+    if not isinstance(row, Mapping):
+        raise ValueError(f"Expected an annotation. Received: {row!r}")
     image = row.get("image_id")
     if not whole(image) or image not in pictures:
         raise ValueError(f"Expected the number of an image that can be used. Received: {image}")

@@ -9,6 +9,7 @@ import numpy as np
 from keras_effvit.tasks.coco_files import (
     Picture,
     box_in,
+    called,
     categories_in,
     file_in,
     first_reason,
@@ -139,10 +140,8 @@ def _all_labelled(
     labelled: dict[int, _Labelled] = {}
     for place, row in enumerate(rows):
         number = row.get("image_id") if isinstance(row, Mapping) else None
-        what = f"annotation {f'of image {number}' if number is not None else f'at place {place}'}"
+        what = called("annotation", None if number is None else f"of image {number}", place)
         try:
-            if not isinstance(row, Mapping):
-                raise ValueError(f"Expected an annotation. Received: {row!r}")
             image = image_in(row, pictures)
             if image in labelled:
                 raise ValueError("Expected one annotation of an image. Received: another one")
@@ -173,7 +172,7 @@ def _labelled(
                 raise ValueError("Expected a segment with a pixel in the map. Received: one without")
             segments[number] = segment
         except ValueError as error:
-            ledger.skip(f"{what}: segment {number if number is not None else f'at place {place}'}", error)
+            ledger.skip(f"{what}: {called('segment', number, place)}", error)
     return _Labelled(picture, coloured, segments, _beside(segments, listed, there, ledger, what))
 
 

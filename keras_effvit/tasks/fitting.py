@@ -208,9 +208,10 @@ def fit_two_stage(
     """
     _size_of(model)
     stages = Stages.of(model)
+    kind: Kind = "everything" if stages.stuff else "masks"
     for scenes in (train, val):
         if scenes is not None:
-            _check_two_stage(model.name, stages, scenes)
+            _check_two_stage(model.name, stages, scenes, kind)
     draws = keras.random.SeedGenerator(seed)
     learner = DenseLearner(
         model,
@@ -218,12 +219,11 @@ def fit_two_stage(
         lambda first, y, training: scenes_loss(stages, first, y, draws if training else seed),
         seen=stages.first,
     )
-    kind: Kind = "everything" if stages.stuff else "masks"
     data = _data(model, train, val, kind, batch_size, change or Change(flip=0.5, scale=(0.5, 1.5)), seed)
     return _fit(learner, *data, epochs, (learning_rate, weight_decay), verbose)
 
 
-def _check_two_stage(name: str, stages: Stages, scenes: Scenes) -> None:
+def _check_two_stage(name: str, stages: Stages, scenes: Scenes, kind: Kind) -> None:
     """Raises ValueError unless the scenes have what the model learns, as far as their first one tells."""
     things = len(scenes.classes)
     if stages.things != things:
@@ -238,7 +238,7 @@ def _check_two_stage(name: str, stages: Stages, scenes: Scenes) -> None:
             f"of {name}. Received: {scenes.semantic_classes}"
         )
     if len(scenes):
-        targets_of([scenes[0]], "everything" if stages.stuff else "masks", most=1)
+        targets_of([scenes[0]], kind, most=1)
 
 
 def _data(
