@@ -119,7 +119,7 @@ def test_a_mute_server_does_not_hang(server, mute):
         adb.phone(timeout=1.0)
     with raises(errors.TimedOut):
         Phone(adb, "0A1B").shell("true", timeout=1.0)
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 25
 
 
 def test_a_server_is_started_when_there_is_none_and_left_running(server, tmp_path):

@@ -20,14 +20,16 @@ def alive(number):
         return file.read().rpartition(")")[2].split()[0] != "Z"
 
 
-def test_output_comes_as_it_is_written():
-    with Program(["sh", "-c", "echo one; sleep 1; echo two; echo oops >&2; exit 3"]) as program:
-        began = time.monotonic()
-        assert program.read(5.0) == b"one\n"
-        assert time.monotonic() - began < 0.9
-        assert program.read(5.0) == b"two\n"
-        assert program.read(5.0) == b""
-        assert program.wait(5.0) == 3
+def test_output_comes_as_it_is_written(tmp_path):
+    """The program says no more before its first line is read."""
+    heard = tmp_path / "heard"
+    script = 'echo one; while ! test -e "$0"; do sleep 0.01; done; echo two; echo oops >&2; exit 3'
+    with Program(["sh", "-c", script, str(heard)]) as program:
+        assert program.read(20.0) == b"one\n"
+        heard.touch()
+        assert program.read(20.0) == b"two\n"
+        assert program.read(20.0) == b""
+        assert program.wait(20.0) == 3
         assert program.stderr == "oops\n"
 
 
@@ -38,7 +40,7 @@ def test_nothing_is_an_answer_too():
             program.read(0.3)
         with pytest.raises(TimeoutError):
             program.wait(0.1)
-        assert 0.3 < time.monotonic() - began < 3
+        assert 0.3 < time.monotonic() - began < 30
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -49,7 +51,7 @@ def test_leaving_ends_it_and_its_children():
             said += program.read(5.0)
         numbers = [int(word) for word in said.split()]
         assert all(alive(number) for number in numbers)
-    end = time.monotonic() + 5
+    end = time.monotonic() + 20
     while any(alive(number) for number in numbers) and time.monotonic() < end:
         time.sleep(0.02)
     assert not any(alive(number) for number in numbers)
@@ -57,7 +59,7 @@ def test_leaving_ends_it_and_its_children():
 
 def test_what_a_program_leaves_running_is_not_waited_for():
     # As adb's client, which starts the server: with its own session, and perhaps with our pipes.
-    script = "import subprocess, sys; subprocess.Popen(['sleep', '8'], start_new_session=True); print('done')"
+    script = "import subprocess, sys; subprocess.Popen(['sleep', '30'], start_new_session=True); print('done')"
     with Program([sys.executable, "-c", script]) as program:
         began = time.monotonic()
         said = b""
@@ -65,7 +67,7 @@ def test_what_a_program_leaves_running_is_not_waited_for():
             said += chunk
         assert said == b"done\n"
         assert program.wait(5.0) == 0
-        assert time.monotonic() - began < 7
+        assert time.monotonic() - began < 25
 
 
 def test_it_has_no_input_and_the_environment_it_is_given():

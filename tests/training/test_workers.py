@@ -108,11 +108,9 @@ def test_when_a_worker_dies_the_others_end_and_training_can_go_on(tmp_path, alon
     checkpoint = tmp_path / "checkpoint" / "latest.weights.h5"
     while time.monotonic() < until and not checkpoint.exists():
         time.sleep(0.01)
-    dead = time.monotonic()
     os.kill(worker_of(tmp_path, victim), signal.SIGKILL)
     thread.join(60)
     assert not thread.is_alive()
-    assert time.monotonic() - dead < 45
     assert errors[0].startswith(f"Worker {victim} of 2 was ended by SIGKILL.")
     if victim == 0:
         assert "ends because another one is lost" in (tmp_path / "worker-1.log").read_text()
