@@ -1,8 +1,8 @@
 """Maps made larger or smaller: nearest, bilinear and bicubic, and means over a grid of cells.
 
 Legend: `b` batch, `h w` map, `H W` the map that is wanted, `c` channels.
-All take pixels for squares whose centres are aligned. Where no operator of a phone does what the authors' code does,
-the resize is two products with constant matrices, one for the rows and one for the columns.
+All take pixels for squares whose centres are aligned. No operator of a phone has the authors' bicubic kernel, nor cells
+that overlap: the one is convolutions with constant kernels, the other two products with constant matrices.
 """
 
 from typing import Any
@@ -68,32 +68,64 @@ def _interpolate(x, size, axis: int):
     return before * (1 - share) + after * share
 
 
-def bicubic_matrix(size, factor: int) -> Any:
-    """The matrix (factor * size, size) that makes a row of pixels `factor` times as long.
+def bicubic_taps(factor: int) -> tuple[tuple[int, np.ndarray], ...]:
+    """What the new pixels of a row that becomes `factor` times as long are made of, in the order of their places.
 
-    Every new pixel is a weighted sum of the four around it; those that lie outside are the border's.
-
-    Args:
-        size: pixels of the row, a number or a tensor.
-        factor: how many times as long.
+    Returns:
+        For every one of the `factor` new pixels inside of an old one: how many pixels before that one its sum starts,
+        and the weights (4,) of the four pixels from there on.
     """
-    xp: Any = np if isinstance(size, int) else ops
-    places = (xp.arange(factor * size, dtype="float32") + 0.5) / factor - 0.5
-    first, pixels = xp.floor(places), xp.arange(size, dtype="float32")
-    matrix = 0.0
-    for tap in (-1, 0, 1, 2):
-        weights = _cubic(xp, xp.abs(places - first - tap))
-        clamped = xp.clip(first + tap, 0, pixels[-1])
-        matrix = matrix + xp.where(clamped[:, None] == pixels[None], weights[:, None], 0.0)
-    return matrix
+    places = (np.arange(factor) + 0.5) / factor - 0.5
+    first = np.floor(places)
+    weights = _cubic(np.abs(places[:, None] - first[:, None] - np.arange(-1, 3)))
+    return tuple((1 - int(before), row.astype("float32")) for before, row in zip(first, weights, strict=True))
 
 
-def _cubic(xp: Any, distance: Any) -> Any:
+def _cubic(distance: np.ndarray) -> np.ndarray:
     """The cubic convolution kernel (Keys 1981) at distances from 0 to 2."""
     a, d = BICUBIC_A, distance
     near = ((a + 2) * d - (a + 3)) * d * d + 1
     far = ((d - 5) * d + 8) * d * a - 4 * a
-    return xp.where(d <= 1, near, far)
+    return np.where(d <= 1, near, far)
+
+
+def resize_bicubic(x, factor: int):
+    """(b, h, w, c) -> (b, factor * h, factor * w, c), bicubic; pixels outside of the map are those at its border.
+
+    Every new pixel of a period is a depthwise convolution of its own, first along the rows, where the map is small. Put
+    side by side they are the longer rows already: nothing is transposed, and pixels cost the same on large maps.
+    """
+    _, height, width, channels = ops.shape(x)
+    x = ops.reshape(_joined(_periods(x, factor, axis=2), axis=3), (-1, height, factor * width, channels))
+    return ops.reshape(_joined(_periods(x, factor, axis=1), axis=2), (-1, factor * height, factor * width, channels))
+
+
+def _periods(x, factor: int, axis: int) -> list:
+    """The new pixels of every place of the period, each a map of the old one's size."""
+    channels, side = x.shape[-1], [1, 1]
+    side[axis - 1] = 4
+    first, last = (x[:, :1], x[:, -1:]) if axis == 1 else (x[:, :, :1], x[:, :, -1:])
+    padded = {
+        2: ops.concatenate([first, first, x, last], axis=axis),
+        1: ops.concatenate([first, x, last, last], axis=axis),
+    }
+    kernels = [(before, np.tile(taps[:, None], channels)) for before, taps in bicubic_taps(factor)]
+    return [
+        ops.depthwise_conv(
+            padded[before],
+            ops.cast(ops.reshape(kernel, (*side, channels, 1)), x.dtype),
+            padding="valid",
+            data_format="channels_last",
+        )
+        for before, kernel in kernels
+    ]
+
+
+def _joined(maps: list, axis: int):
+    """Maps side by side, four at a time: a phone's concatenation takes no more."""
+    while len(maps) > 1:
+        maps = [ops.concatenate(maps[i : i + 4], axis=axis) for i in range(0, len(maps), 4)]
+    return maps[0]
 
 
 def cells_matrix(size, cells: int) -> Any:
@@ -250,12 +282,9 @@ class BicubicUpsampling(keras.layers.Layer):
         self.factor = factor
 
     def call(self, inputs, like):
-        # A border that is cropped away need not be calculated.
-        matrices = [
-            bicubic_matrix(side, self.factor)[:wanted]
-            for side, wanted in zip(ops.shape(inputs)[1:3], ops.shape(like)[1:3], strict=True)
-        ]
-        return resample(inputs, *matrices)
+        x = resize_bicubic(inputs, self.factor)
+        height, width = ops.shape(like)[1:3]
+        return x if has_size(x, height, width) else x[:, :height, :width]
 
     def compute_output_shape(self, inputs_shape, like_shape):
         return (*like_shape[:3], inputs_shape[-1])

@@ -1,7 +1,7 @@
 """Counting multiply-accumulates of a built model.
 
 The papers' "FLOPs" are multiply-accumulates of convolutions, linear layers and activation-by-activation matmuls,
-and nothing else: pooling and resizing cost nothing, also where they are products with constant matrices. They are
+and nothing else: pooling and resizing cost nothing, also where they are products with constants. They are
 counted in the graph TensorFlow really runs, so that no formula can drift from the code.
 """
 
@@ -29,6 +29,8 @@ def _conv2d(op: tf.Operation) -> int:
 
 
 def _depthwise(op: tf.Operation) -> int:
+    if _is_constant(op.inputs[1]):
+        return 0
     # A dilated convolution runs on a padded rearrangement of the map; its true output follows the way back.
     after = [user for user in op.outputs[0].consumers() if user.type == "BatchToSpaceND"]
     output = after[0].outputs[0] if after else op.outputs[0]

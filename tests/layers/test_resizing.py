@@ -15,7 +15,6 @@ from keras_effvit.layers import (
     ResizeLike,
     Subsampling,
 )
-from keras_effvit.layers.resizing import bicubic_matrix
 
 side = st.integers(1, 9)
 
@@ -82,24 +81,38 @@ TAPS = {
 TAPS |= {1 - fraction: taps[::-1] for fraction, taps in TAPS.items()}
 
 
-@pytest.mark.parametrize("factor", [2, 4])
-@pytest.mark.parametrize("size", [1, 2, 3, 7])
-def test_bicubic_taps(factor, size):
-    expected = np.zeros((factor * size, size))
+def keys(distance):
+    """The cubic convolution kernel by its definition (Keys 1981, equation 4), with a free parameter of -3/4."""
+    a, d = -0.75, abs(distance)
+    if d <= 1:
+        return (a + 2) * d**3 - (a + 3) * d**2 + 1
+    return a * d**3 - 5 * a * d**2 + 8 * a * d - 4 * a if d < 2 else 0.0
+
+
+def bicubic_matrix(size, factor):
+    """(factor * size, size): a longer row out of a row, pixel by pixel."""
+    matrix = np.zeros((factor * size, size))
     for i in range(factor * size):
         place = (i + 0.5) / factor - 0.5
-        first = int(np.floor(place))
-        for k, weight in enumerate(TAPS[place - first]):
-            expected[i, min(max(first - 1 + k, 0), size - 1)] += weight
-    np.testing.assert_allclose(bicubic_matrix(size, factor), expected, atol=1e-6)
+        for pixel in range(int(np.floor(place)) - 1, int(np.floor(place)) + 3):
+            matrix[i, min(max(pixel, 0), size - 1)] += keys(place - pixel)
+    return matrix
 
 
-def test_bicubic_is_the_kernel_over_rows_and_columns_cropped():
-    x = image(3, 5)
-    rows, columns = bicubic_matrix(3, 4), bicubic_matrix(5, 4)
+@pytest.mark.parametrize("fraction", TAPS)
+def test_the_definition_has_the_published_taps(fraction):
+    np.testing.assert_allclose([keys(fraction - pixel) for pixel in (-1, 0, 1, 2)], TAPS[fraction], atol=1e-7)
+
+
+@settings(max_examples=15, deadline=None)
+@given(side, side, st.sampled_from([1, 2, 3, 4, 5, 8]), st.data())
+def test_bicubic_is_the_kernel_over_rows_and_columns_cropped(height, width, factor, data):
+    x = image(height, width)
+    rows, columns = bicubic_matrix(height, factor), bicubic_matrix(width, factor)
     expected = np.einsum("ir,jc,brcd->bijd", rows, columns, x)
-    y = BicubicUpsampling(4)(x, np.zeros((2, 11, 18, 1)))
-    np.testing.assert_allclose(y, expected[:, :11, :18], atol=1e-5)
+    wanted = [data.draw(st.integers(1, factor * n)) for n in (height, width)]
+    y = BicubicUpsampling(factor)(x, np.zeros((2, *wanted, 1)))
+    np.testing.assert_allclose(y, expected[:, : wanted[0], : wanted[1]], atol=1e-5)
 
 
 @settings(max_examples=15, deadline=None)
