@@ -269,6 +269,8 @@ def _fit(
     )
     optimizer.exclude_from_weight_decay(var_list=undecayed(learner.trainable_variables, ()))
     learner.compile(optimizer)
+    # What is made while a step is traced has it traced again: half a minute for a detector of two stages.
+    optimizer.build(learner.trainable_variables)
     callbacks: list[Any] = [StopOnNaN()]
     return learner.fit(train, validation_data=val, epochs=epochs, callbacks=callbacks, verbose=verbose, shuffle=False)
 

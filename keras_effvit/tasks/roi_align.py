@@ -16,9 +16,9 @@ from keras_effvit.tasks.boxes import area
 NOMINAL_SIDE, NOMINAL_LEVEL = 224.0, 2
 #: Keeps the logarithm of an empty box finite, and a box of the nominal size on its own level.
 LEVEL_EPSILON = 1e-6
-#: The most samples of a bin on an axis where their number follows the box's size. A square box of its level never has
-#: more in patches of 7; of one that is longer, or larger than the coarsest map is for, the samples are further apart.
-MOST_SAMPLES = 4
+#: A bin has a sample for every pixel of the map that it covers, up to boxes of so many pixels on a side: those of the
+#: largest boxes of a level that are four times as long as wide. Of longer ones the samples are further apart.
+MOST_PIXELS = 56
 
 
 def levels_of(boxes, levels: int):
@@ -30,30 +30,58 @@ def levels_of(boxes, levels: int):
     return ops.cast(ops.clip(level, 0, levels - 1), "int32")
 
 
-def _samples(start, length, limit, size: int, samples: int | None):
-    """Where an axis is sampled: for every sample of a bin, (pixel, weight) twice, each (r, s).
+def _places(start, length, count, size: int, samples: int):
+    """Where the bins of an axis are sampled, and how much a sample counts: each (r, s, samples).
 
     Args:
         start: (r, 1), of the boxes on the map.
         length: (r, 1).
-        limit: (r, 1), pixels of the map.
+        count: (r, 1), of a bin's samples; those beyond it count nothing.
         size: bins.
-        samples: of a bin; `None` for one every pixel, and no more than `MOST_SAMPLES`.
+        samples: the most that a bin has.
     """
+    bins = ops.arange(size, dtype="float32")[None, :, None]
+    sample = ops.arange(samples, dtype="float32")[None, None]
+    start, length, count = (x[:, :, None] for x in (start, length, count))
+    places = start + length / size * (bins + (sample + 0.5) / count)
+    return places, ops.broadcast_to(ops.cast(sample < count, "float32") / count, ops.shape(places))
+
+
+def _on_the_map(places, weights, limit):
+    """Places moved onto the map; what is more than a pixel outside counts nothing, the edge reaches a pixel further."""
+    limit = limit[:, :, None]
+    inside = (places >= -1.0) & (places <= limit)
+    return ops.clip(places, 0.0, limit - 1.0), ops.where(inside, weights, 0.0)
+
+
+def _pairs(start, length, limit, size: int, samples: int):
+    """A fixed number of samples: the two pixels around each and their weights, (r, s, 2 * samples)."""
+    count = ops.ones_like(length) * samples
+    places, weights = _on_the_map(*_places(start, length, count, size, samples), limit)
+    low = ops.floor(places)
+    share = places - low
+    pixels = ops.concatenate([low, ops.minimum(low + 1.0, limit[:, :, None] - 1.0)], axis=-1)
+    return pixels, ops.concatenate([weights * (1.0 - share), weights * share], axis=-1)
+
+
+def _runs(start, length, limit, size: int):
+    """A sample for every pixel that a bin covers: the pixels and their weights, (r, s, pixels).
+
+    Samples are no more than a pixel apart, so that they lie between pixels without a gap, one more than samples; each
+    is looked up once, whatever the samples it belongs to.
+    """
+    most = max(MOST_PIXELS // size, 1)
     width = length / size
-    bins = ops.arange(size, dtype="float32")[None]
-    count = ops.clip(ops.ceil(width), 1.0, MOST_SAMPLES) if samples is None else ops.ones_like(width) * samples
-    pairs = []
-    for sample in range(samples or MOST_SAMPLES):
-        place = start + width * (bins + (sample + 0.5) / count)
-        # A sample more than a pixel outside of the map is 0; the pixels at its edges reach one pixel further.
-        weight = ops.cast((sample < count) & (place >= -1.0) & (place <= limit), "float32") / count
-        place = ops.clip(place, 0.0, limit - 1.0)
-        low = ops.floor(place)
-        share = place - low
-        pairs.append((ops.cast(low, "int32"), weight * (1.0 - share)))
-        pairs.append((ops.cast(ops.minimum(low + 1.0, limit - 1.0), "int32"), weight * share))
-    return pairs
+    places, weights = _places(start, length, ops.clip(ops.ceil(width), 1.0, most), size, most)
+    places, weights = _on_the_map(places, weights, limit)
+    pixels = ops.floor(places[:, :, :1]) + ops.arange(most + 1, dtype="float32")
+    shares = ops.relu(1.0 - ops.abs(places[:, :, None] - pixels[:, :, :, None]))
+    of_pixels = ops.sum(shares * weights[:, :, None], axis=-1)
+    # Of a bin with more pixels than samples, those next to the samples.
+    longer, none = (width > most)[:, :, None], ops.zeros_like(places[:, :, :1])
+    pixels = ops.where(longer, ops.concatenate([ops.round(places), none], axis=-1), pixels)
+    of_pixels = ops.where(longer, ops.concatenate([weights, none], axis=-1), of_pixels)
+    return ops.minimum(pixels, limit[:, :, None] - 1.0), of_pixels
 
 
 def roi_align(
@@ -90,8 +118,10 @@ def roi_align(
     scale = 1.0 / _of_level(strides, level, "float32")
     x0, y0, x1, y1 = (ops.reshape(boxes[:, :, i], (-1, 1)) * scale for i in range(4))
     high, wide = (_of_level(sides, level, "float32") for sides in (rows, columns))
-    down = _samples(y0 - 0.5, y1 - y0, high, size, samples)
-    across = _samples(x0 - 0.5, x1 - x0, wide, size, samples)
+    down, across = (
+        _pairs(start - 0.5, length, limit, size, samples) if samples else _runs(start - 0.5, length, limit, size)
+        for start, length, limit in ((y0, y1 - y0, high), (x0, x1 - x0, wide))
+    )
     return _gathered(ops.reshape(table, (-1, channels)), first, ops.cast(wide, "int32"), down, across)
 
 
@@ -102,12 +132,13 @@ def _of_level(values: Sequence[float] | np.ndarray, level, dtype: str):
 
 def _gathered(table, first, wide, down, across):
     """The sum of weighted pixels, (r, s, s, c): one pixel of every bin at a time, so that nothing is larger."""
-    size, channels = down[0][0].shape[1], table.shape[-1]
+    (rows, row_weights), (columns, column_weights) = ((ops.cast(p, "int32"), w) for p, w in (down, across))
+    size, channels = rows.shape[1], table.shape[-1]
     patches = 0.0
-    for row, row_weight in down:
-        for column, column_weight in across:
-            index = (first + row * wide)[:, :, None] + column[:, None, :]  # (r, s, s)
-            weight = row_weight[:, :, None] * column_weight[:, None, :]
+    for i in range(rows.shape[2]):
+        for j in range(columns.shape[2]):
+            index = (first + rows[:, :, i] * wide)[:, :, None] + columns[:, None, :, j]  # (r, s, s)
+            weight = row_weights[:, :, i, None] * column_weights[:, None, :, j]
             pixels = ops.take(table, ops.reshape(index, (-1,)), axis=0) * ops.reshape(weight, (-1, 1))
             patches = patches + pixels
     return ops.reshape(patches, (-1, size, size, channels))

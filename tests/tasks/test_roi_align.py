@@ -73,3 +73,21 @@ def test_several_levels():
     for r, level in enumerate([0, 1, 2, 2]):
         expected = aligned(maps[level][0], boxes[0, r], 4 * 2**level, 7, None)
         np.testing.assert_allclose(patches[r], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [7, 14])
+def test_long_boxes(size):
+    """Four times as long as wide, and as large as its level takes: 55 pixels of the map long."""
+    image = np.random.default_rng(2).standard_normal((1, 60, 60, 2)).astype("float32")
+    boxes = np.array([[[3, 5, 223, 60], [5, 3, 60, 223], [100, 1, 140, 221]]], "float32")
+    patches = np.asarray(roi_align([image], boxes, (4,), size))
+    for r in range(3):
+        np.testing.assert_allclose(patches[r], aligned(image[0], boxes[0, r], 4, size, None), atol=1e-5)
+
+
+def test_longer_boxes_are_sampled_all_over():
+    """Of a map that grows evenly, the mean of a bin is what its middle has; a sample is at most half a pixel off."""
+    image = np.broadcast_to(np.arange(200, dtype="float32")[None, None, :, None], (1, 30, 200, 1))
+    boxes = np.array([[[8, 8, 780, 100]]], "float32")
+    patches = np.asarray(roi_align([image], boxes, (4,), 7))
+    np.testing.assert_allclose(patches[0], aligned(image[0], boxes[0, 0], 4, 7, None), atol=0.5)
