@@ -18,9 +18,15 @@ FLOAT_TOLERANCE = 1e-4
 #: The same of one operator, of its highest value; the longest sums differ by 2e-6.
 OPERATOR_TOLERANCE = 1e-5
 
-every_model = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.xdist_group(f"arm {name}")) for name in arm_models.NAMES]
-)
+#: Those that convert in less than half a minute.
+QUICK = ("efficientvit_b0", "sepvit_lite")
+
+
+def marks(name):
+    return [pytest.mark.xdist_group(f"arm {name}"), *([] if name in QUICK else [pytest.mark.slow])]
+
+
+every_model = pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in arm_models.NAMES])
 
 
 def answers(place, content, inputs):

@@ -156,6 +156,7 @@ def test_a_phone_that_is_not_fit_is_refused(adb_server, phone, files):
     phone.write("/dev/phone/settings/global/low_power", settings.get("low_power", "0") + "\n")
 
 
+@pytest.mark.slow
 def test_a_phone_is_a_clock_for_tuning(adb_server, arm_phone, files):
     clock = phone_times(attached(adb_server, arm_phone), plan=QUICK.plan)
     contents = {"a name/with $(odd) signs": files["int8"].read_bytes(), "other": files["float32"].read_bytes()}
@@ -166,6 +167,7 @@ def test_a_phone_is_a_clock_for_tuning(adb_server, arm_phone, files):
         clock({"damaged": contents["other"][:4000]}, 1)
 
 
+@pytest.mark.slow
 def test_the_command_line(adb_server, arm_phone, files, tmp_path):
     command = [sys.executable, "-m", "keras_effvit.cli", "bench", str(files["int8"]), "-s", arm_phone.serial]
     command += ["--rounds", "1", "--runs", "3", "--seconds", "0", "-o", str(tmp_path / "run.json")]

@@ -243,7 +243,7 @@ def products(graph, layer, depth=0):
 @pytest.mark.parametrize(
     ("name", "recipe"),
     [
-        pytest.param("sepvit_lite", "int8", marks=pytest.mark.xdist_group("sepvit_lite")),
+        pytest.param("sepvit_lite", "int8", marks=[pytest.mark.slow, pytest.mark.xdist_group("sepvit_lite")]),
         pytest.param("efficientvit_b0", "int8", marks=pytest.mark.xdist_group("efficientvit_b0")),
         pytest.param("sepvit_lite", "int8_full", marks=[pytest.mark.slow, pytest.mark.xdist_group("sepvit_lite")]),
     ],
