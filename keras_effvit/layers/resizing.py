@@ -24,6 +24,12 @@ def has_size(x, height, width) -> bool:
     return len(known) == 4 and tuple(known[:2]) == tuple(known[2:])
 
 
+def crop_like(x, like):
+    """The upper left part of a map that has another's size."""
+    height, width = ops.shape(like)[1:3]
+    return x if has_size(x, height, width) else x[:, :height, :width]
+
+
 def double_nearest(x):
     """(b, h, w, c) -> (b, 2 * h, 2 * w, c), every pixel four times.
 
@@ -190,9 +196,7 @@ class NearestDoubling(keras.layers.Layer):
                 )
 
     def call(self, inputs, like):
-        x = double_nearest(inputs)
-        height, width = ops.shape(like)[1:3]
-        return x if has_size(x, height, width) else x[:, :height, :width]
+        return crop_like(double_nearest(inputs), like)
 
     def compute_output_shape(self, inputs_shape, like_shape):
         return (*like_shape[:3], inputs_shape[-1])
@@ -282,9 +286,7 @@ class BicubicUpsampling(keras.layers.Layer):
         self.factor = factor
 
     def call(self, inputs, like):
-        x = resize_bicubic(inputs, self.factor)
-        height, width = ops.shape(like)[1:3]
-        return x if has_size(x, height, width) else x[:, :height, :width]
+        return crop_like(resize_bicubic(inputs, self.factor), like)
 
     def compute_output_shape(self, inputs_shape, like_shape):
         return (*like_shape[:3], inputs_shape[-1])
